@@ -1,0 +1,95 @@
+/* Guest RAM: one sealed memfd, mapped once, and the one gate to it.
+ *
+ * A stranger's address becomes a pointer here and nowhere else. The gate knows RAM alone: it never
+ * reaches a device, so a device that is told to write to its own registers cannot.
+ *
+ * Layout: what the configuration asks for, without the PC's hole at 0xA0000-0xBFFFF, and never in
+ * the device area 0xC0000000-0xFFFFFFFF. The firmware area 0xE0000-0xFFFFF is always there (tables,
+ * boot parameters, the reset vector), whether or not a `ram` covers it. Each part lies in the memfd
+ * at an offset with the same place in its 2 MiB as its guest address, so that huge pages fit.
+ *
+ * Threads: immutable after creation; spans may be taken on any thread. */
+#ifndef QVM_WORKER_MEMORY_H
+#define QVM_WORKER_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+
+/* A guest-physical address. */
+typedef struct {
+    uint64_t value;
+} gpa_t;
+
+static inline gpa_t gpa(uint64_t value)
+{
+    return (gpa_t){value};
+}
+
+#define MEMORY_PAGE_SIZE      4096u
+#define MEMORY_RANGES_MAX     32u           /* `ram` options of one configuration */
+#define MEMORY_HOLE_START     0xa0000ull    /* video memory of a PC: never RAM */
+#define MEMORY_HOLE_END       0xc0000ull    /* 0xC0000-0xDFFFF is RAM, but not told to the guest */
+#define MEMORY_FIRMWARE_START 0xe0000ull    /* 128 KiB that the loader and acpi write */
+#define MEMORY_FIRMWARE_END   0x100000ull   /* ends with the reset vector at 0xFFFF0 */
+#define MEMORY_DEVICES_START  0xc0000000ull /* interrupt controllers, later PCI */
+#define MEMORY_DEVICES_END    0x100000000ull
+#define MEMORY_ADDRESS_MAX    (1ull << 40) /* every processor KVM runs on has 40 address bits */
+
+/* One `ram [START,]LENGTH`. Without a start it follows the highest address so far, and what does
+ * not fit below the device area goes above 4 GiB. */
+struct memory_range {
+    bool has_start;
+    uint64_t start;    /* guest-physical */
+    uint64_t size;     /* bytes */
+    const char *where; /* FILE:LINE */
+};
+
+/* A piece of guest-physical address space with memory behind it: one KVM memslot each. */
+struct memory_region {
+    uint64_t start;  /* guest-physical */
+    uint64_t size;   /* bytes */
+    uint64_t offset; /* in the memfd */
+    uint8_t *host;   /* its address here */
+    bool is_ram;     /* of a `ram` option; false: the firmware area, added by us */
+};
+
+struct memory;
+
+/* Lay out, allocate (nothing is touched yet), seal and map. -EINVAL: a range is no multiple of
+ * 4 KiB, overlaps another or the device area, or ends too high; `err` names its FILE:LINE.
+ * -ENOMEM: the host refuses. */
+int memory_create(const struct memory_range *ranges, uint32_t count, struct memory **memory,
+                  struct err *err);
+void memory_destroy(struct memory *memory);
+
+/* Regions in ascending order of their start, none overlapping. */
+const struct memory_region *memory_regions(const struct memory *memory, uint32_t *count);
+
+/* The memfd, for back ends that map it; owned by `memory`. */
+int memory_fd(const struct memory *memory);
+
+/* Bytes of RAM that the configuration asked for; those below and above 4 GiB. */
+uint64_t memory_size(const struct memory *memory);
+uint64_t memory_size_below_4g(const struct memory *memory);
+uint64_t memory_size_above_4g(const struct memory *memory);
+
+/* The gate: a pointer to `length` bytes at `address`, all in one region, or NULL. Length 0 gives a
+ * pointer when the address is RAM. What lies there may change at any time: copy once, then check.
+ */
+void *memory_span(const struct memory *memory, gpa_t address, uint64_t length);
+
+/* Copy to and from guest memory, also across regions that touch. -EFAULT: part of it is no RAM;
+ * nothing was copied. */
+int memory_copy_in(const struct memory *memory, gpa_t address, const void *from, uint64_t length);
+int memory_copy_out(const struct memory *memory, gpa_t address, void *to, uint64_t length);
+
+/* Have the kernel allocate every page now. `progress` (may be NULL) hears bytes done and all bytes
+ * after each step of at most 64 MiB. */
+typedef void (*memory_progress_fn)(void *context, uint64_t done, uint64_t all);
+int memory_populate(const struct memory *memory, memory_progress_fn progress, void *context,
+                    struct err *err);
+
+#endif
