@@ -1,0 +1,11 @@
+/* Field macros of messages.def that make nothing: for lists of the structs alone. */
+#define END(s)
+#define STR(...)
+#define NAME(...)
+#define INT(...)
+#define BOOL(...)
+#define ENUM(...)
+#define BYTES(...)
+#define LIST(...)
+#define STRS(...)
+#define OBJ(...)
