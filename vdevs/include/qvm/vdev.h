@@ -8,7 +8,7 @@
  *
  * Threads and locks: the qvm holds the device's own lock around every operation, so two
  * operations on one device never overlap. read and write run on vCPU threads, everything else
- * on the control thread. Services of `struct vdev_host` may be called from any operation; none
+ * on the control thread. Services of `struct vdev_services` may be called from any operation; none
  * of them blocks.
  *
  * The guest, the configuration and the console are strangers: offsets and sizes handed to read
@@ -91,7 +91,7 @@ enum vdev_request {
 };
 
 /* Services of the qvm. All take the slot that create was given. */
-struct vdev_host {
+struct vdev_services {
     uint32_t size;
     uint32_t abi;
 
@@ -131,7 +131,7 @@ struct vdev_ops {
     uint32_t size;
 
     /* Make a device. On failure return what host->fail() returned and leave *device alone. */
-    int (*create)(const struct vdev_host *host, struct vdev_slot *slot,
+    int (*create)(const struct vdev_services *host, struct vdev_slot *slot,
                   const struct vdev_config *config, void **device);
     void (*destroy)(void *device);
 
