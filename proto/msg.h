@@ -18,10 +18,11 @@
 
 struct err;
 
-#define MSG_LINE_MAX (5u << 20) /* bytes of one API line without its newline: 16 full sources fit  \
-                                 */
-#define MSG_DEPTH_MAX  16       /* nested arrays and objects */
-#define MSG_ID_MAX     128      /* bytes of a request id as JSON */
+#define MSG_LINE_MAX                                                                               \
+    (5u << 20)             /* bytes of one API line without its newline: 16 full sources fit       \
+                            */
+#define MSG_DEPTH_MAX  16  /* nested arrays and objects */
+#define MSG_ID_MAX     128 /* bytes of a request id as JSON */
 #define MSG_PACKET_MAX (64u << 10) /* bytes of one control packet */
 #define MSG_PACKET_FDS 64          /* descriptors that may come with it */
 
