@@ -64,7 +64,7 @@ int conf_set(const struct conf_option *row, const struct conf_word *argument, vo
     case CONF_KIND_LATER:
         break;
     }
-    assert(!"a row without a member");
+    assert(false); /* a row without a member */
     return err_set(err, -EIO, "option '%s' has no member", row->name);
 }
 
