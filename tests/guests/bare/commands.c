@@ -1,0 +1,230 @@
+#include "tests/guests/bare/commands.h"
+
+#include "tests/guests/bare/acpi.h"
+#include "tests/guests/bare/clock.h"
+#include "tests/guests/bare/console.h"
+#include "tests/guests/bare/interrupts.h"
+#include "tests/guests/bare/machine.h"
+#include "tests/guests/bare/memory.h"
+#include "tests/guests/bare/smp.h"
+#include "tests/guests/bare/text.h"
+
+enum { KEYBOARD_PORT = 0x64, KEYBOARD_RESET = 0xfe };
+
+struct command {
+    const char *name;
+    void (*run)(const char *arguments);
+    const char *help;
+};
+
+static void command_help(const char *arguments);
+
+void command_poweroff(const char *arguments)
+{
+    (void)arguments;
+    if (!acpi_poweroff()) {
+        print("no sleep control register\n");
+    }
+}
+
+static void command_reboot(const char *arguments)
+{
+    (void)arguments;
+    if (!acpi_reset()) {
+        print("no reset register\n");
+    }
+}
+
+static void command_kbreset(const char *arguments)
+{
+    (void)arguments;
+    outb(KEYBOARD_PORT, KEYBOARD_RESET);
+    print("port 0x64 did not reset\n");
+}
+
+/* Triple fault: an exception (a division by zero) while there is no table of handlers. */
+static void command_crash(const char *arguments)
+{
+    static const struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) empty = {0, 0};
+
+    (void)arguments;
+    interrupts_off();
+    __asm__ volatile("lidt %0\n\tdivl %1" : : "m"(empty), "r"(0), "a"(0), "d"(0));
+}
+
+static void command_hang(const char *arguments)
+{
+    (void)arguments;
+    halt_forever();
+}
+
+static void command_spin(const char *arguments)
+{
+    if (text_equals(arguments, "3")) {
+        memory_spin_user();
+    }
+    interrupts_off();
+    for (;;) {
+        __asm__ volatile("");
+    }
+}
+
+static void command_flood(const char *arguments)
+{
+    uint64_t lines = UINT64_MAX;
+
+    (void)text_number(arguments, 10, &lines, NULL); /* no number: endless */
+    for (uint64_t i = 1; i <= lines; i++) {
+        print("line %u of the flood\n", i);
+    }
+}
+
+static void command_mem(const char *arguments)
+{
+    uint64_t address;
+    uint64_t errors;
+    uint64_t first;
+    uint64_t kib;
+
+    if (*arguments != '\0') {
+        if (!text_number(arguments, 16, &address, NULL)) {
+            print("not a hexadecimal address\n");
+            return;
+        }
+        memory_map_all();
+        print("0x%x: 0x%x\n", address, (uint64_t)mmio_read32(address));
+        return;
+    }
+    kib = memory_test(&errors, &first);
+    print("memory: %u KiB checked, %u errors\n", kib, errors);
+    if (errors != 0) {
+        print("memory: first error at 0x%x\n", first);
+    }
+}
+
+static void command_cpus(const char *arguments)
+{
+    (void)arguments;
+    print("%u cpus up\n", (uint64_t)smp_start());
+}
+
+static void command_ticks(const char *arguments)
+{
+    uint64_t count;
+
+    if (!text_number(arguments, 10, &count, NULL)) {
+        print("how many ticks?\n");
+        return;
+    }
+    timer_start();
+    timer_wait(count);
+    timer_stop();
+    print("%u ticks\n", count);
+}
+
+/* A port number at the start of `arguments`. */
+static bool parse_port(const char *arguments, uint16_t *port, const char **end)
+{
+    uint64_t value;
+
+    if (!text_number(arguments, 16, &value, end) || value > UINT16_MAX) {
+        print("not a port: 0 to ffff\n");
+        return false;
+    }
+    *port = (uint16_t)value;
+    return true;
+}
+
+static void command_in(const char *arguments)
+{
+    uint16_t port;
+
+    if (parse_port(arguments, &port, NULL)) {
+        print("port 0x%x: 0x%x\n", (uint64_t)port, (uint64_t)inb(port));
+    }
+}
+
+static void command_out(const char *arguments)
+{
+    uint16_t port;
+    uint64_t value;
+
+    if (!parse_port(arguments, &port, &arguments)) {
+        return;
+    }
+    if (!text_number(arguments, 16, &value, NULL) || value > UINT8_MAX) {
+        print("not a byte: 0 to ff\n");
+        return;
+    }
+    outb(port, (uint8_t)value);
+    print("port 0x%x = 0x%x\n", (uint64_t)port, value);
+}
+
+static void command_echo(const char *arguments)
+{
+    print("%s\n", arguments);
+}
+
+static void command_time(const char *arguments)
+{
+    (void)arguments;
+    clock_print();
+}
+
+static void command_acpi(const char *arguments)
+{
+    (void)arguments;
+    acpi_print();
+}
+
+static const struct command commands[] = {
+    {"help", command_help, "this list"},
+    {"poweroff", command_poweroff, "off, through the ACPI sleep control register"},
+    {"reboot", command_reboot, "reset, through the ACPI reset register"},
+    {"kbreset", command_kbreset, "reset, through port 0x64"},
+    {"crash", command_crash, "triple fault"},
+    {"hang", command_hang, "cli; hlt"},
+    {"spin", command_spin, "[3]: busy for ever, interrupts off, in ring 0 or 3"},
+    {"flood", command_flood, "[N]: print N numbered lines, or endlessly"},
+    {"mem", command_mem, "[ADDRESS]: test all RAM, or read 4 bytes (hex)"},
+    {"cpus", command_cpus, "start the other CPUs"},
+    {"ticks", command_ticks, "N: wait for N ticks of the LAPIC timer"},
+    {"in", command_in, "PORT: read a byte (hex)"},
+    {"out", command_out, "PORT VALUE: write a byte (hex)"},
+    {"echo", command_echo, "TEXT: print it"},
+    {"time", command_time, "date and time of the CMOS clock"},
+    {"acpi", command_acpi, "the tables, their checksums, what they say"},
+};
+
+static void command_help(const char *arguments)
+{
+    (void)arguments;
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
+        print("%s  %s\n", commands[i].name, commands[i].help);
+    }
+}
+
+void command_run(const char *line)
+{
+    line = text_skip_blanks(line);
+    if (*line == '\0') {
+        return;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
+        const char *name = commands[i].name;
+        const char *rest = line;
+
+        while (*name != '\0' && *rest == *name) {
+            rest++;
+            name++;
+        }
+        if (*name == '\0' && (*rest == '\0' || *rest == ' ')) {
+            commands[i].run(text_skip_blanks(rest));
+            return;
+        }
+    }
+    print("you said: %s\n", line);
+}
