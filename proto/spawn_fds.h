@@ -5,8 +5,9 @@
  * (listen() must be the qvm's own: SO_PEERCRED shows whoever called it.) If nobody is listening
  * when the pipe ends, the process has ended, and its exit record and status say why.
  *
- * Its environment is empty, its working directory is "/", its arguments are those of SPAWN_ARGV;
- * everything else stands in SPAWN_FD_START. */
+ * Its environment is empty, its working directory is "/", its arguments "qvm", SPAWN_ARG,
+ * the guest's name; everything else stands in SPAWN_FD_START. The console ring is the qvm's own:
+ * qvmd gets its descriptor with the qvm's first packet (hello) on each control connection. */
 #ifndef QVM_PROTO_SPAWN_FDS_H
 #define QVM_PROTO_SPAWN_FDS_H
 
@@ -17,9 +18,8 @@ enum spawn_fd {
     SPAWN_FD_CONTROL = 3, /* AF_UNIX SOCK_SEQPACKET, bound by qvmd, not listening yet */
     SPAWN_FD_START = 4,   /* sealed memfd: JSON of STRUCT(spawn), from offset 0; read with pread */
     SPAWN_FD_EXIT = 5,    /* regular file, empty, O_WRONLY: JSON of STRUCT(ending), one write */
-    SPAWN_FD_CONSOLE = 6, /* memfd of the console ring (proto/console.h), sealed against resizing */
-    SPAWN_FD_VDEVS = 7,   /* O_PATH directory in which vdev-NAME.so lie */
-    SPAWN_FD_READY = 8,   /* write end of a pipe; to be closed after listen(), never written */
+    SPAWN_FD_VDEVS = 6,   /* O_PATH directory in which vdev-NAME.so lie */
+    SPAWN_FD_READY = 7,   /* write end of a pipe; to be closed after listen(), never written */
     SPAWN_FD_COUNT
 };
 
