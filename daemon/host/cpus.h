@@ -1,0 +1,13 @@
+/* Which CPUs this machine has. */
+#ifndef QVM_DAEMON_HOST_CPUS_H
+#define QVM_DAEMON_HOST_CPUS_H
+
+struct err;
+
+/* How many CPUs are online. */
+int cpus_online(int *count, struct err *err);
+
+/* How many CPUs a list such as "0-3,8,10-11" of /sys/devices/system/cpu names; -EINVAL. */
+int cpus_count_list(const char *list, int *count, struct err *err);
+
+#endif

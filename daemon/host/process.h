@@ -1,0 +1,32 @@
+/* Which process is meant: pid + start time + boot id. A bare pid may be a stranger's by now. */
+#ifndef QVM_DAEMON_HOST_PROCESS_H
+#define QVM_DAEMON_HOST_PROCESS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct err;
+
+#define PROCESS_BOOT_ID_SIZE 37 /* 36 characters and NUL */
+
+struct process_id {
+    pid_t pid;
+    uint64_t start_ticks; /* field 22 of /proc/PID/stat: clock ticks since boot */
+    char boot_id[PROCESS_BOOT_ID_SIZE];
+};
+
+/* The id of this boot: /proc/sys/kernel/random/boot_id. */
+int process_boot_id(char boot_id[PROCESS_BOOT_ID_SIZE], struct err *err);
+
+/* Identify a process that cannot go away meanwhile (an unreaped child, or oneself).
+ * -ESRCH: no such process. */
+int process_identify(pid_t pid, struct process_id *id, struct err *err);
+
+/* A pidfd (O_CLOEXEC, the caller's) of exactly that process, living or a zombie: it is opened
+ * first and verified then. -ESRCH: it is gone, or the pid is another process by now. */
+int process_open(const struct process_id *id, int *pidfd, struct err *err);
+
+/* Signal through a pidfd of process_open() (or of clone3). -ESRCH: it is gone. */
+int process_signal(int pidfd, int signal, struct err *err);
+
+#endif
