@@ -1,0 +1,1 @@
+qvm_fuzzer(console console-ring)

@@ -1,0 +1,89 @@
+/* The console ring with a header and a reader's wishes that a stranger made up; and, with an honest
+ * header, the ring against a plain model of it. */
+#include "proto/console.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/base/err.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define HEADER_SIZE 32
+
+static uint8_t memory[CONSOLE_RING_SIZE] __attribute__((aligned(4096)));
+
+static void expect(int is_so)
+{
+    if (!is_so) {
+        abort();
+    }
+}
+
+static void read_once(const struct console_ring *ring, uint64_t offset, size_t size)
+{
+    uint8_t *buffer = malloc(size + 1); /* exact, so that one byte too many is seen */
+    uint64_t lost = 0;
+    uint64_t before = offset;
+    size_t n;
+
+    expect(buffer != NULL);
+    n = console_ring_read(ring, &offset, buffer, size, &lost);
+    expect(n <= size && offset >= n && (n == 0 || offset >= before));
+    free(buffer);
+}
+
+/* A stranger's header: the first bytes of the page are the input. */
+static void read_strangers(const uint8_t *data, size_t size)
+{
+    struct err err = {0};
+    uint64_t offset;
+    uint16_t want;
+
+    if (size < HEADER_SIZE + sizeof(offset) + sizeof(want)) {
+        return;
+    }
+    memcpy(memory, data, HEADER_SIZE);
+    memcpy(&offset, data + HEADER_SIZE, sizeof(offset));
+    memcpy(&want, data + HEADER_SIZE + sizeof(offset), sizeof(want));
+    if (console_ring_check(memory, CONSOLE_RING_SIZE, &err) != 0) {
+        expect(err.msg[0] != '\0');
+    }
+    /* Reading must be safe even if the header became garbage after the check. */
+    read_once((const struct console_ring *)memory, offset, want);
+}
+
+/* An honest ring: each input byte is a write of that many (scaled) bytes and a read. */
+static void write_and_read(const uint8_t *data, size_t size)
+{
+    struct console_ring *ring = console_ring_init(memory);
+    static uint8_t bytes[3 * CONSOLE_RING_CAPACITY / 2];
+    uint64_t written = 0, offset = 0, lost = 0, got = 0;
+
+    for (size_t i = 0; i < size && i < 64; i++) {
+        size_t count = (size_t)data[i] * 1501;
+        size_t n;
+
+        for (size_t j = 0; j < count; j++) {
+            bytes[j] = (uint8_t)((written + j) * 37);
+        }
+        console_ring_write(ring, bytes, count);
+        written += count;
+        n = console_ring_read(ring, &offset, bytes, (size_t)(data[i] ^ 0xa5) * 1999, &lost);
+        for (size_t j = 0; j < n; j++) {
+            expect(bytes[j] == (uint8_t)((offset - n + j) * 37));
+        }
+        got += n;
+        expect(offset == got + lost && offset <= written && console_ring_end(ring) == written);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size > 0 && (data[0] & 1) != 0) {
+        write_and_read(data + 1, size - 1);
+    } else if (size > 0) {
+        read_strangers(data + 1, size - 1);
+    }
+    return 0;
+}

@@ -1,0 +1,1 @@
+qvm_unit_test(console_ring console-ring)
