@@ -1,14 +1,13 @@
 /* qvmd.conf: where things are and what guests may have.
  *
  * The format is the lexer's of .qvmconf: words, `#` comments, sizes with K M G. Every option is in
- * one table in config.c; errors say FILE:LINE. Read once at start; the texts are owned by the
- * struct. */
+ * one table in config.c; errors say FILE:LINE. Read once at start. */
 #ifndef QVM_DAEMON_CONFIG_H
 #define QVM_DAEMON_CONFIG_H
 
 #include <stdint.h>
-#include <sys/types.h>
 
+struct config_texts;
 struct err;
 
 #define CONFIG_PATH        "/etc/qvm/qvmd.conf"
@@ -16,23 +15,26 @@ struct err;
 #define CONFIG_CPUS_FACTOR 32           /* vCPUs per host CPU unless `cpus` says otherwise */
 
 struct config {
-    char *state_dir; /* the database and its lock */
-    char *run_dir;   /* the API's socket, guests' sockets; gone after a boot */
-    char *log_dir;   /* the instances' logs */
-    char *vdev_dir;  /* vdev-NAME.so */
-    char *qvm_path;  /* the program that hosts one guest */
+    const char *state_dir; /* the database and its lock */
+    const char *run_dir;   /* the API's socket, guests' sockets; gone after a boot */
+    const char *log_dir;   /* the instances' logs */
+    const char *vdev_dir;  /* vdev-NAME.so */
+    const char *qvm_path;  /* the program that hosts one guest */
 
-    int64_t uid_first, uid_count; /* uids (and gids) of instances when qvmd is root */
+    uint64_t uid_first, uid_count; /* uids (and gids) of instances when qvmd is root */
 
-    int64_t memory_reserve; /* bytes that guests never get */
-    int64_t cpus;           /* vCPUs that guests may have in all; 0: CONFIG_CPUS_FACTOR x CPUs */
+    uint64_t memory_reserve; /* bytes that guests never get */
+    uint64_t cpus;           /* vCPUs that guests may have in all; 0: CONFIG_CPUS_FACTOR x CPUs */
 
-    int64_t guests;           /* guests that may be defined */
-    int64_t connections;      /* connections to the API in all */
-    int64_t user_connections; /* and of one uid */
-    int64_t hands;            /* hands at once */
+    uint64_t guests;           /* guests that may be defined */
+    uint64_t connections;      /* connections to the API in all */
+    uint64_t user_connections; /* and of one uid */
+    uint64_t hands;            /* hands at once */
 
-    char *viewer_group, *operator_group, *admin_group; /* empty: nobody but root and qvmd's uid */
+    const char *viewer_group, *operator_group,
+        *admin_group; /* empty: nobody but root and qvmd's uid */
+
+    struct config_texts *texts; /* what owns the texts */
 };
 
 /* The defaults. */
