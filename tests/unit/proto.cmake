@@ -1,0 +1,2 @@
+qvm_unit_test(words words)
+qvm_unit_test(msg proto)
