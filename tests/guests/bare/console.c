@@ -12,7 +12,6 @@ enum { MCR_DTR_RTS_OUT2 = 0x0b, LSR_RECEIVED = 1, LSR_TRANSMITTER_EMPTY = 0x20 }
 enum { IIR_FIFO = 0xc0, FIFO_DEPTH = 16, DIVISOR_115200 = 1 };
 
 #define RING_SIZE   1024U /* a power of two */
-#define RECEIVE_MAX 4096  /* bytes taken per interrupt, should the line status never end */
 #define DECIMAL_MAX 20
 #define HEX_MAX     16
 #define DELETE      0x7f
@@ -21,6 +20,7 @@ static uint8_t fifo_depth = 1;
 static uint8_t fifo_room; /* bytes that the transmitter takes without being asked again */
 static char ring[RING_SIZE];
 static volatile uint32_t ring_head, ring_tail; /* written by the interrupt, by the reader */
+static volatile bool is_receiving;             /* false: the ring was full */
 static bool last_was_return;
 
 void console_init(void)
@@ -39,18 +39,20 @@ void console_init(void)
 
 void console_receive(void)
 {
+    is_receiving = true;
     outb(REG_IER, IER_RECEIVED);
 }
 
 void console_interrupt(void)
 {
-    for (int i = 0; i < RECEIVE_MAX && (inb(REG_LSR) & LSR_RECEIVED) != 0; i++) {
-        char c = (char)inb(REG_DATA);
-
-        if (ring_head - ring_tail < RING_SIZE) {
-            ring[ring_head % RING_SIZE] = c;
-            ring_head = ring_head + 1;
+    while ((inb(REG_LSR) & LSR_RECEIVED) != 0) {
+        if (ring_head - ring_tail == RING_SIZE) {
+            outb(REG_IER, 0);
+            is_receiving = false;
+            return;
         }
+        ring[ring_head % RING_SIZE] = (char)inb(REG_DATA);
+        ring_head = ring_head + 1;
     }
 }
 
@@ -160,6 +162,9 @@ static char read_char(void)
     }
     c = ring[ring_tail % RING_SIZE];
     ring_tail = ring_tail + 1;
+    if (!is_receiving && ring_head - ring_tail <= RING_SIZE / 2) {
+        console_receive();
+    }
     interrupts_on();
     return c;
 }

@@ -11,7 +11,8 @@ void console_init(void);
 /* From here on received bytes raise GSI 4. Call when the interrupt has a handler. */
 void console_receive(void);
 
-/* The interrupt's work: take every byte that is there; one too many for the buffer is dropped. */
+/* The interrupt's work: take every byte that is there. With the buffer full the rest stays in the
+ * UART, with its interrupt off, until a reader has made room: nothing is lost on our side. */
 void console_interrupt(void);
 
 /* Wait for a line, echo what is typed, edit with backspace. Without its end; NUL-terminated.
