@@ -79,8 +79,7 @@ uint64_t console_ring_oldest(const struct console_ring *ring)
 
 /* Copy [start, start + count) and return how many bytes at its beginning were replaced during
  * that. */
-static uint64_t copy_out(const struct console_ring *ring, uint64_t start, uint8_t *to,
-                         size_t count)
+static uint64_t copy_out(const struct console_ring *ring, uint64_t start, uint8_t *to, size_t count)
 {
     uint64_t oldest;
 

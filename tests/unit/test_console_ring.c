@@ -1,16 +1,17 @@
 /* The console ring, alone. */
 #include "proto/console.h"
 
-#include <check.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
+#include "tests/unit/unit.h"
 
 /* Where the shared page has its numbers. */
 #define AT_MAGIC    0
@@ -22,17 +23,13 @@
 static uint8_t *memory;
 static struct console_ring *ring;
 
+/* Each test runs in a process of its own. */
 static void set_up(void)
 {
     memory = aligned_alloc(4096, CONSOLE_RING_SIZE);
     ck_assert_ptr_nonnull(memory);
     memset(memory, 0, CONSOLE_RING_SIZE);
     ring = console_ring_init(memory);
-}
-
-static void tear_down(void)
-{
-    free(memory);
 }
 
 static void poke(size_t at, uint64_t value)
@@ -61,6 +58,7 @@ START_TEST(what_is_written_is_read_by_offset_as_often_as_one_likes)
     char buffer[32] = "";
     uint64_t offset = 0, lost = 0;
 
+    set_up();
     console_ring_write(ring, "hello ", 6);
     console_ring_write(ring, "world", 5);
     for (int round = 0; round < 2; round++) {
@@ -80,6 +78,7 @@ START_TEST(the_capacity_is_kept_to_the_byte_and_one_more_loses_one)
     auto_free uint8_t *buffer = malloc(2 * CONSOLE_RING_CAPACITY);
     uint64_t offset = 0, lost = 0;
 
+    set_up();
     write_pattern(0, CONSOLE_RING_CAPACITY);
     ck_assert_uint_eq(console_ring_oldest(ring), 0);
     ck_assert_uint_eq(console_ring_read(ring, &offset, buffer, 2 * CONSOLE_RING_CAPACITY, &lost),
@@ -103,6 +102,7 @@ START_TEST(a_write_larger_than_the_ring_keeps_its_end_and_counts_all)
     auto_free uint8_t *buffer = malloc(CONSOLE_RING_CAPACITY);
     uint64_t offset = 2, lost = 0;
 
+    set_up();
     console_ring_write(ring, "ab", 2);
     write_pattern(2, CONSOLE_RING_CAPACITY + 1000);
     ck_assert_uint_eq(console_ring_end(ring), CONSOLE_RING_CAPACITY + 1002);
@@ -120,6 +120,7 @@ START_TEST(a_small_buffer_takes_pieces_in_order)
     uint64_t offset = 0, lost = 0, expected = 0;
     size_t n;
 
+    set_up();
     write_pattern(0, 100);
     while ((n = console_ring_read(ring, &offset, buffer, sizeof(buffer), &lost)) > 0) {
         for (size_t i = 0; i < n; i++) {
@@ -136,6 +137,7 @@ START_TEST(an_offset_behind_the_end_is_set_to_the_end)
     uint8_t buffer[8];
     uint64_t offset = 1000000, lost = 0;
 
+    set_up();
     console_ring_write(ring, "abc", 3);
     ck_assert_uint_eq(console_ring_read(ring, &offset, buffer, sizeof(buffer), &lost), 0);
     ck_assert_uint_eq(offset, 3);
@@ -148,6 +150,7 @@ START_TEST(bytes_announced_but_not_yet_counted_make_what_they_replace_lost)
     uint8_t buffer[64];
     uint64_t offset = 0, lost = 0;
 
+    set_up();
     write_pattern(0, CONSOLE_RING_CAPACITY);
     poke(AT_BEGUN, CONSOLE_RING_CAPACITY + 10); /* the writer is in the middle of ten bytes */
     ck_assert_uint_eq(console_ring_read(ring, &offset, buffer, sizeof(buffer), &lost), 64);
@@ -169,6 +172,7 @@ START_TEST(a_writer_that_lies_in_its_counters_gets_no_byte_outside_the_ring_copi
                                     UINT64_MAX};
     auto_free uint8_t *buffer = malloc(CONSOLE_RING_CAPACITY); /* its end is guarded by ASan */
 
+    set_up();
     for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
         for (size_t j = 0; j < ARRAY_LEN(lies); j++) {
             for (size_t k = 0; k < ARRAY_LEN(lies); k++) {
@@ -190,6 +194,7 @@ START_TEST(a_header_that_is_none_is_refused_in_words)
 {
     struct err err = {0};
 
+    set_up();
     ck_assert_int_eq(console_ring_check(memory, CONSOLE_RING_SIZE, &err), 0);
     ck_assert_int_eq(console_ring_check(memory, CONSOLE_RING_SIZE - 1, &err), -EPROTO);
     ck_assert_str_eq(err.msg, "the console's memory has 266239 bytes, not 266240");
@@ -273,6 +278,7 @@ START_TEST(a_reader_that_is_overtaken_gets_right_bytes_or_counts_them_as_lost)
     pthread_t writer;
     bool is_over;
 
+    set_up();
     atomic_store(&race_over, false);
     ck_assert_int_eq(pthread_create(&writer, NULL, write_fast, NULL), 0);
     do {
@@ -291,29 +297,13 @@ START_TEST(a_reader_that_is_overtaken_gets_right_bytes_or_counts_them_as_lost)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("console ring");
-    TCase *tests = tcase_create("console ring");
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    tcase_add_checked_fixture(tests, set_up, tear_down);
-    tcase_set_timeout(tests, 60);
-    tcase_add_test(tests, what_is_written_is_read_by_offset_as_often_as_one_likes);
-    tcase_add_test(tests, the_capacity_is_kept_to_the_byte_and_one_more_loses_one);
-    tcase_add_test(tests, a_write_larger_than_the_ring_keeps_its_end_and_counts_all);
-    tcase_add_test(tests, a_small_buffer_takes_pieces_in_order);
-    tcase_add_test(tests, an_offset_behind_the_end_is_set_to_the_end);
-    tcase_add_test(tests, bytes_announced_but_not_yet_counted_make_what_they_replace_lost);
-    tcase_add_test(tests, a_writer_that_lies_in_its_counters_gets_no_byte_outside_the_ring_copied);
-    tcase_add_test(tests, a_header_that_is_none_is_refused_in_words);
-    tcase_add_test(tests, a_descriptor_carries_the_ring_to_a_reader_and_cannot_be_cut);
-    tcase_add_test(tests, a_descriptor_that_could_be_cut_or_is_too_small_is_refused_in_words);
-    tcase_add_test(tests, a_reader_that_is_overtaken_gets_right_bytes_or_counts_them_as_lost);
-    suite_add_tcase(suite, tests);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+UNIT_MAIN("console ring", what_is_written_is_read_by_offset_as_often_as_one_likes,
+          the_capacity_is_kept_to_the_byte_and_one_more_loses_one,
+          a_write_larger_than_the_ring_keeps_its_end_and_counts_all,
+          a_small_buffer_takes_pieces_in_order, an_offset_behind_the_end_is_set_to_the_end,
+          bytes_announced_but_not_yet_counted_make_what_they_replace_lost,
+          a_writer_that_lies_in_its_counters_gets_no_byte_outside_the_ring_copied,
+          a_header_that_is_none_is_refused_in_words,
+          a_descriptor_carries_the_ring_to_a_reader_and_cannot_be_cut,
+          a_descriptor_that_could_be_cut_or_is_too_small_is_refused_in_words,
+          a_reader_that_is_overtaken_gets_right_bytes_or_counts_them_as_lost)
