@@ -1,0 +1,85 @@
+#!/bin/bash
+# Who may know whom: every #include of ours against the table, foreign libraries against their
+# rooms, and every header compiled alone. Prints what is wrong; exit status 1 if anything is.
+set -eu
+cd "$(dirname "$0")/../.."
+bad=0
+complain() {
+    echo "layering: $*"
+    bad=1
+}
+
+# room (path prefix) : prefixes that its files may include. The first line that fits counts.
+rooms='
+proto/base/    proto/base/
+proto/conf/    proto/base/ proto/conf/
+proto/         proto/
+daemon/host/   daemon/host/ proto/base/
+daemon/        daemon/ proto/
+cli/           cli/ proto/
+qvm-worker/    qvm-worker/ proto/ vdevs/include/qvm/vdev.h
+vdevs/         vdevs/
+'
+
+# foreign header : where it may be included, as a pattern for paths
+foreign='
+sqlite3.h      ^daemon/store[a-z_]*\.c$
+jansson.h      ^proto/(msg_[a-z]+\.[ch]|openrpc\.c)$
+uv.h           ^(daemon|qvm-worker)/([a-z_]+\.c|[a-z_]+_(private|loop)\.h)$
+linux/kvm.h    ^(qvm-worker/(vm|vcpu|cpuid|lockdown|msrs)[a-z_]*\.[ch]|daemon/host/kvm\.c)$
+dlfcn.h        ^qvm-worker/vdev_[a-z]+\.c$
+seccomp.h      ^qvm-worker/lockdown[a-z_]*\.c$
+'
+
+# Inside the daemon and the worker: lower rooms never name upper ones (room : may not include).
+below='
+daemon/store       daemon/(reserve|hand|guest|ops|server|main)
+daemon/reserve     daemon/(guest|ops|server|main|hand)
+daemon/hand        daemon/(store|reserve|guest|ops|server|main)
+daemon/guest       daemon/(ops|server|main)
+daemon/ops         daemon/main
+daemon/worker_proc daemon/(guest|ops|server|main)
+qvm-worker/memory  qvm-worker/(vm|vcpu|bus|machine|control|vdev_host|main)
+qvm-worker/bus     qvm-worker/(vcpu|machine|control|vdev_host|main)
+qvm-worker/loader  qvm-worker/(vcpu|machine|control|vdev_host|main)
+qvm-worker/vcpu    qvm-worker/(machine|control|vdev_host|main)
+qvm-worker/machine qvm-worker/(control|vdev_host|plan|main)
+'
+
+sources=$(git ls-files --cached --others --exclude-standard 'proto/*.[ch]' 'daemon/*.[ch]' \
+    'cli/*.[ch]' 'qvm-worker/*.[ch]' 'vdevs/*.[ch]')
+
+for file in $sources; do
+    [ -f "$file" ] || continue
+    allowed=$(echo "$rooms" | awk -v f="$file" '$1 != "" && index(f, $1) == 1 {$1 = ""; print; exit}')
+    while read -r included; do
+        case $included in *.def) continue ;; esac
+        fits=0
+        for prefix in $allowed; do
+            case $included in "$prefix"*) fits=1 ;; esac
+        done
+        [ $fits = 1 ] || complain "$file must not know $included"
+        while read -r room forbidden; do
+            [ -n "$room" ] || continue
+            if [[ $file == "$room"[._/]* && $included =~ ^$forbidden ]]; then
+                complain "$file is below $included"
+            fi
+        done <<<"$below"
+    done < <(sed -n 's/^#include "\(.*\)"/\1/p' "$file")
+    while read -r included; do
+        where=$(echo "$foreign" | awk -v h="$included" '$1 == h {print $2}')
+        if [ -n "$where" ] && ! [[ $file =~ $where ]]; then
+            complain "$file must not know <$included>"
+        fi
+    done < <(sed -n 's/^#include <\(.*\)>/\1/p' "$file")
+done
+
+for header in $(echo "$sources" | grep '\.h$'); do
+    case $header in proto/msg_undef.h | proto/msg_ignore_fields.h) continue ;; esac
+    [ -f "$header" ] || continue
+    echo "#include \"$header\"" | gcc -std=gnu11 -D_GNU_SOURCE -I. -Ivdevs/include -Wall -Werror \
+        -fsyntax-only -x c - || complain "$header does not stand alone"
+done
+
+[ $bad = 0 ] && echo "layering: $(echo "$sources" | wc -l) files, everyone knows only whom he may"
+exit $bad

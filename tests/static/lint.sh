@@ -1,0 +1,7 @@
+#!/bin/bash
+# clang-tidy over every C file that BUILD_DIR compiles: lint.sh BUILD_DIR
+set -eu
+cd "$(dirname "$0")/../.."
+build=$1
+jq -r '.[].file' "$build/compile_commands.json" | grep '\.c$' | grep -v '/tests/guests/' | sort -u |
+    xargs -P "$(nproc)" -n 4 clang-tidy-14 --quiet -p "$build" 2>/dev/null
