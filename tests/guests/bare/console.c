@@ -7,7 +7,7 @@
 
 #define COM1 0x3f8
 enum { REG_DATA = COM1, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR };
-enum { IER_RECEIVED = 1, FCR_ENABLE_CLEAR = 7, LCR_8N1 = 3, LCR_DLAB = 0x80 };
+enum { IER_RECEIVED = 1, FCR_ENABLE = 1, LCR_8N1 = 3, LCR_DLAB = 0x80 };
 enum { MCR_DTR_RTS_OUT2 = 0x0b, LSR_RECEIVED = 1, LSR_TRANSMITTER_EMPTY = 0x20 };
 enum { IIR_FIFO = 0xc0, FIFO_DEPTH = 16, DIVISOR_115200 = 1 };
 
@@ -30,7 +30,7 @@ void console_init(void)
     outb(REG_DATA, DIVISOR_115200);
     outb(REG_IER, 0);
     outb(REG_LCR, LCR_8N1);
-    outb(REG_IIR_FCR, FCR_ENABLE_CLEAR);
+    outb(REG_IIR_FCR, FCR_ENABLE);
     outb(REG_MCR, MCR_DTR_RTS_OUT2);
     if ((inb(REG_IIR_FCR) & IIR_FIFO) == IIR_FIFO) {
         fifo_depth = FIFO_DEPTH;

@@ -1,7 +1,7 @@
 /* letter.bzimage: the least that shows a VMM's start-up time. Prints one letter on COM1, then resets:
  * port 0x64, port 0xcf9, and a triple fault where neither is there. Every entry of the boot protocol
  * (real mode, 32-bit, 64-bit) does the same. */
-#include "tests/guests/bare/header.h"
+#include "tests/guests/bare/header.inc"
 
 #define COM1          0x3f8
 #define LETTER        'Q'

@@ -9,6 +9,7 @@
  *
  * On COM1 (port 0x3f8, GSI 4, edge) it prints
  *   qvm-guest: up, N cpus, M KiB, boot K, cmdline "..."
+ * (N enabled CPUs in the MADT, 0 without ACPI; M KiB of RAM in the e820 map; K from 1)
  * and a prompt "> ", then obeys lines, echoing what is typed:
  *   help                 list of commands
  *   poweroff             writes SLP_TYP 5, SLP_EN (0x34) to the FADT's sleep control register
@@ -77,7 +78,7 @@ static void init_interrupts(void)
     if (button != NULL &&
         (!text_number(button, 10, &gsi, &button) || *button != ':' || gsi >= GSI_COUNT ||
          !text_number(button + 1, 16, &port, NULL) || port > UINT16_MAX)) {
-        print("not GSI:PORT: button=%s\n", button);
+        print("button= wants GSI:PORT\n");
         gsi = BUTTON_GSI;
         port = BUTTON_PORT;
     }

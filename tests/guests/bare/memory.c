@@ -6,20 +6,21 @@
 
 #include <stdbool.h>
 
-#define GIB            0x40000000ULL
-#define PAGE_2M        0x200000ULL
-#define ALWAYS_MAPPED  4ULL /* GiB: LAPIC and IOAPIC lie below */
-#define CHIPS_START    0xfe000000ULL
-#define TABLE_ENTRIES  512
-#define TABLE_FLAGS    0x07 /* present, writable, user */
-#define LARGE_FLAGS    0x87
-#define CPUID_EXTENDED 0x80000001U
-#define CPUID_1G_PAGES (1U << 26)
-#define TEST_START     (LOAD_ADDRESS + OWN_SIZE)
-#define TEST_PATTERN   0x5aa5c33cf00f9669ULL
-#define BOOTS_MAGIC    0x424f4f5453ULL
-#define RFLAGS_ON      0x202
-#define RFLAGS_OFF     0x002
+#define GIB             0x40000000ULL
+#define PAGE_2M         0x200000ULL
+#define ALWAYS_MAPPED   4ULL /* GiB: LAPIC and IOAPIC lie below */
+#define CHIPS_START     0xfe000000ULL
+#define CHIPS_DIRECTORY (CHIPS_START / GIB)
+#define TABLE_ENTRIES   512
+#define TABLE_FLAGS     0x07 /* present, writable, user */
+#define LARGE_FLAGS     0x87
+#define CPUID_EXTENDED  0x80000001U
+#define CPUID_1G_PAGES  (1U << 26)
+#define TEST_START      (LOAD_ADDRESS + OWN_SIZE)
+#define TEST_PATTERN    0x5aa5c33cf00f9669ULL
+#define BOOTS_MAGIC     0x424f4f5453ULL
+#define RFLAGS_ON       0x202
+#define RFLAGS_OFF      0x002
 
 /* In RAM at BOOTS_RECORD, outside of every section. */
 struct boots_record {
@@ -67,15 +68,21 @@ static void clear(uint64_t *table, uint64_t entries)
     __asm__ volatile("rep stosq" : "+D"(table), "+c"(entries) : "a"(0) : "memory");
 }
 
-/* Below 4 GiB: the first GiB's RAM, and where LAPIC and IOAPIC lie. */
+static void use_directory(uint64_t i)
+{
+    page_pointers[i] = (uint64_t)(page_directories + i * TABLE_ENTRIES) | TABLE_FLAGS;
+}
+
+/* The first GiB's RAM, and where LAPIC and IOAPIC lie. */
 static void map_with_2m_pages(uint64_t ram_end)
 {
     mapped_end = ram_end < GIB ? ram_end : GIB;
+    clear(page_directories, TABLE_ENTRIES);
     map_2m(0, mapped_end);
-    map_2m(CHIPS_START, ALWAYS_MAPPED * GIB);
-    for (uint64_t i = 0; i < ALWAYS_MAPPED; i++) {
-        page_pointers[i] = (uint64_t)(page_directories + i * TABLE_ENTRIES) | TABLE_FLAGS;
-    }
+    use_directory(0);
+    clear(page_directories + CHIPS_DIRECTORY * TABLE_ENTRIES, TABLE_ENTRIES);
+    map_2m(CHIPS_START, (CHIPS_DIRECTORY + 1) * GIB);
+    use_directory(CHIPS_DIRECTORY);
 }
 
 static void map_with_1g_pages(uint64_t ram_end)
@@ -114,7 +121,6 @@ void memory_init(const struct boot_params *params)
     if (is_1g) {
         map_with_1g_pages(ram_end);
     } else {
-        clear(page_directories, ALWAYS_MAPPED * TABLE_ENTRIES);
         map_with_2m_pages(ram_end);
     }
     page_root[0] = (uint64_t)page_pointers | TABLE_FLAGS;
@@ -125,6 +131,9 @@ void memory_map_all(void)
 {
     if (!is_1g) {
         map_2m(0, ALWAYS_MAPPED * GIB);
+        for (uint64_t i = 0; i < ALWAYS_MAPPED; i++) {
+            use_directory(i);
+        }
         mapped_end = ALWAYS_MAPPED * GIB;
     }
 }

@@ -1,7 +1,7 @@
 /* The boot sector, the header and the real-mode entry of guest.bzimage: a loader that knows the
  * 64-bit entry reads the header alone; one that begins in real mode (SeaBIOS, qboot) runs the code.
  * Offsets and meanings: Documentation/arch/x86/boot.rst of the Linux sources. */
-#include "tests/guests/bare/header.h"
+#include "tests/guests/bare/header.inc"
 
         .section .setup, "ax"
         .code16
