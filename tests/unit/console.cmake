@@ -1,1 +1,0 @@
-qvm_unit_test(console_ring console-ring)
