@@ -1,0 +1,228 @@
+/* Run commands alternately and compare medians: how long until TEXT stands in the output, and how
+ * much memory the process has then.
+ *
+ *   side_by_side [-n ROUNDS] [-t TEXT | -x] [-s SECONDS] -- COMMAND... [-- COMMAND...]...
+ *
+ * -t TEXT  wait for TEXT on the command's standard output (default: any first byte), then SIGKILL
+ * -x       wait for the command's end instead
+ * -s       give up on a run after so many seconds (default 60)
+ * Time is CLOCK_MONOTONIC from just before the spawn. PSS is of /proc/PID/smaps_rollup; the guest
+ * RAM in it is what the guest touched. The last columns compare with the first command. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COMMANDS_MAX 8
+#define ROUNDS_MAX   101
+#define OUTPUT_MAX   (1 << 20)
+
+struct options {
+    int rounds;
+    const char *text;
+    bool until_exit;
+    int seconds;
+};
+
+struct command {
+    char **argv;
+    double ms[ROUNDS_MAX];
+    double pss_kib[ROUNDS_MAX];
+};
+
+extern char **environ;
+
+static double now_ms(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail for this clock */
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static __attribute__((noreturn)) void die(const char *what)
+{
+    (void)fprintf(stderr, "side_by_side: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static double read_pss(pid_t pid)
+{
+    char path[64], line[256];
+    double kib = 0;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+    file = fopen(path, "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, "Pss:", 4) == 0) {
+            kib = strtod(line + 4, NULL);
+        }
+    }
+    if (file != NULL) {
+        (void)fclose(file); /* read only */
+    }
+    return kib;
+}
+
+/* Read until `text` (NULL: one byte) or, with until_exit, the end. False: neither came in time. */
+static bool wait_for(int fd, const struct options *options, double deadline)
+{
+    static char seen[OUTPUT_MAX + 1];
+    size_t used = 0;
+
+    for (;;) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        double left = deadline - now_ms();
+        ssize_t n;
+
+        if (left <= 0 || poll(&p, 1, (int)left + 1) <= 0) {
+            return false;
+        }
+        n = read(fd, seen + used, OUTPUT_MAX - used);
+        if (n <= 0) {
+            return options->until_exit;
+        }
+        used = options->until_exit ? 0 : used + (size_t)n;
+        seen[used] = '\0';
+        if (!options->until_exit && (options->text == NULL || strstr(seen, options->text))) {
+            return true;
+        }
+    }
+}
+
+static void run(struct command *command, int round, const struct options *options)
+{
+    posix_spawn_file_actions_t actions;
+    double start;
+    int out[2];
+    pid_t pid;
+
+    if (pipe2(out, O_CLOEXEC) != 0 || posix_spawn_file_actions_init(&actions) != 0) {
+        die("pipe");
+    }
+    if (posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0) != 0 ||
+        posix_spawn_file_actions_adddup2(&actions, out[1], 1) != 0) {
+        die("file actions");
+    }
+    start = now_ms();
+    errno = posix_spawnp(&pid, command->argv[0], &actions, NULL, command->argv, environ);
+    if (errno != 0) {
+        die(command->argv[0]);
+    }
+    (void)close(out[1]);
+    if (!wait_for(out[0], options, start + options->seconds * 1e3)) {
+        (void)kill(pid, SIGKILL);
+        (void)fprintf(stderr, "side_by_side: '%s' did not get there\n", command->argv[0]);
+        exit(1);
+    }
+    command->ms[round] = now_ms() - start;
+    command->pss_kib[round] = read_pss(pid);
+    if (!options->until_exit) {
+        (void)kill(pid, SIGKILL);
+    }
+    (void)waitpid(pid, NULL, 0);
+    (void)close(out[0]);
+    (void)posix_spawn_file_actions_destroy(&actions);
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static double median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof(*values), compare);
+    return values[count / 2];
+}
+
+static void report(struct command *commands, int count, int rounds)
+{
+    double first_ms = 0;
+    double first_pss = 0;
+
+    printf("%-28s %10s %10s %10s %8s %10s %8s\n", "COMMAND", "MEDIAN ms", "MIN ms", "MAX ms",
+           "RATIO", "PSS KiB", "RATIO");
+    for (int i = 0; i < count; i++) {
+        struct command *c = &commands[i];
+        double ms = median(c->ms, rounds);
+        double pss = median(c->pss_kib, rounds);
+        const char *name = strrchr(c->argv[0], '/');
+
+        first_ms = i == 0 ? ms : first_ms;
+        first_pss = i == 0 ? pss : first_pss;
+        printf("%-28s %10.2f %10.2f %10.2f %8.3f %10.0f %8.3f\n",
+               name != NULL ? name + 1 : c->argv[0], ms, c->ms[0], c->ms[rounds - 1], ms / first_ms,
+               pss, first_pss > 0 ? pss / first_pss : 0);
+    }
+}
+
+/* Cut the arguments at each "--"; returns how many commands there are. */
+static int split(int argc, char **argv, struct command *commands)
+{
+    int count = 0;
+
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            argv[i] = NULL;
+        } else if (i == 0 || argv[i - 1] == NULL) {
+            if (count == COMMANDS_MAX) {
+                errno = E2BIG;
+                die("commands");
+            }
+            commands[count++].argv = &argv[i];
+        }
+    }
+    return count;
+}
+
+int main(int argc, char **argv)
+{
+    static struct command commands[COMMANDS_MAX];
+    struct options options = {.rounds = 11, .seconds = 60};
+    int count, c;
+
+    while ((c = getopt(argc, argv, "+n:t:xs:")) != -1) {
+        switch (c) {
+        case 'n':
+            options.rounds = atoi(optarg);
+            break;
+        case 't':
+            options.text = optarg;
+            break;
+        case 'x':
+            options.until_exit = true;
+            break;
+        case 's':
+            options.seconds = atoi(optarg);
+            break;
+        default:
+            return 2;
+        }
+    }
+    count = split(argc - optind, argv + optind, commands);
+    if (count == 0 || options.rounds < 1 || options.rounds > ROUNDS_MAX) {
+        (void)fprintf(stderr, "usage: side_by_side [-n ROUNDS] [-t TEXT | -x] [-s SECONDS] "
+                              "-- COMMAND... [-- COMMAND...]...\n");
+        return 2;
+    }
+    for (int round = 0; round < options.rounds; round++) {
+        for (int i = 0; i < count; i++) {
+            run(&commands[i], round, &options);
+        }
+    }
+    report(commands, count, options.rounds);
+    return 0;
+}
