@@ -46,7 +46,9 @@ struct acpi_register { /* "generic address structure" */
 
 struct fadt {
     struct acpi_header header;
-    uint8_t unused_36[112 - 36];
+    uint8_t unused_36[40 - 36];
+    uint32_t dsdt32;
+    uint8_t unused_44[112 - 44];
     uint32_t flags;
     struct acpi_register reset;
     uint8_t reset_value;
@@ -184,7 +186,7 @@ uint8_t acpi_cpu_apic_id(unsigned i)
 
 static bool register_write(const struct acpi_register *reg, uint8_t value)
 {
-    if (reg->address == 0) {
+    if (reg == NULL) {
         return false;
     }
     if (reg->space == SPACE_IO) {
@@ -197,20 +199,45 @@ static bool register_write(const struct acpi_register *reg, uint8_t value)
     return true;
 }
 
-static bool has_sleep_control(void)
+/* Whether the FADT, which grew over the years, has the field that ends at `end`. */
+static bool fadt_reaches(const void *end)
 {
-    return fadt != NULL && fadt->header.length >= sizeof(*fadt) && fadt->sleep_control.address != 0;
+    return fadt != NULL && (const uint8_t *)end - (const uint8_t *)fadt <= fadt->header.length;
 }
 
-static bool has_reset(void)
+/* NULL: there is none. */
+static const struct acpi_register *sleep_control(void)
 {
-    return fadt != NULL && (fadt->flags & FADT_RESET_SUPPORTED) != 0 && fadt->reset.address != 0;
+    return fadt_reaches(&fadt->sleep_control + 1) && fadt->sleep_control.address != 0
+               ? &fadt->sleep_control
+               : NULL;
+}
+
+/* NULL: there is none. */
+static const struct acpi_register *reset_register(void)
+{
+    return fadt_reaches(&fadt->reset_value + 1) && (fadt->flags & FADT_RESET_SUPPORTED) != 0 &&
+                   fadt->reset.address != 0
+               ? &fadt->reset
+               : NULL;
+}
+
+static const struct acpi_header *dsdt(void)
+{
+    uint64_t address = 0;
+
+    if (fadt_reaches(&fadt->dsdt + 1)) {
+        address = fadt->dsdt;
+    }
+    if (address == 0 && fadt_reaches(&fadt->dsdt32 + 1)) {
+        address = fadt->dsdt32;
+    }
+    return (const struct acpi_header *)address;
 }
 
 bool acpi_poweroff(void)
 {
-    if (!has_sleep_control() ||
-        !register_write(&fadt->sleep_control, SLEEP_TYPE_S5 << 2 | SLEEP_ENABLE)) {
+    if (!register_write(sleep_control(), SLEEP_TYPE_S5 << 2 | SLEEP_ENABLE)) {
         return false;
     }
     halt_forever();
@@ -218,7 +245,9 @@ bool acpi_poweroff(void)
 
 bool acpi_reset(void)
 {
-    if (!has_reset() || !register_write(&fadt->reset, fadt->reset_value)) {
+    const struct acpi_register *reg = reset_register();
+
+    if (reg == NULL || !register_write(reg, fadt->reset_value)) {
         return false;
     }
     halt_forever();
@@ -244,13 +273,13 @@ static void print_header(const struct acpi_header *table)
     print_table(table, (const char *)table, table->length);
 }
 
-static void print_register(const char *name, bool is_there, const struct acpi_register *reg)
+static void print_register(const char *name, const struct acpi_register *reg)
 {
-    if (is_there) {
+    if (reg == NULL) {
+        print("  no %s\n", name);
+    } else {
         print("  %s 0x%x in %s\n", name, (uint64_t)reg->address,
               reg->space == SPACE_IO ? "I/O space" : "memory");
-    } else {
-        print("  no %s\n", name);
     }
 }
 
@@ -269,12 +298,11 @@ void acpi_print(void)
     for (unsigned i = 0; (table = table_at(i)) != NULL; i++) {
         print_header(table);
     }
-    if (fadt != NULL && fadt->dsdt != 0) {
-        print_header((const struct acpi_header *)fadt->dsdt);
+    if (dsdt() != NULL) {
+        print_header(dsdt());
     }
-    print_register("sleep control register", has_sleep_control(),
-                   fadt == NULL ? NULL : &fadt->sleep_control);
-    print_register("reset register", has_reset(), fadt == NULL ? NULL : &fadt->reset);
+    print_register("sleep control register", sleep_control());
+    print_register("reset register", reset_register());
     print("  LAPIC 0x%x, IOAPIC 0x%x, CPUs %u\n", lapic_address, ioapic_address,
           (uint64_t)cpu_count);
 }

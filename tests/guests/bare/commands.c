@@ -9,7 +9,7 @@
 #include "tests/guests/bare/smp.h"
 #include "tests/guests/bare/text.h"
 
-enum { KEYBOARD_PORT = 0x64, KEYBOARD_RESET = 0xfe };
+enum { KEYBOARD_PORT = 0x64, KEYBOARD_RESET = 0xfe, RESET_PATIENCE_MS = 100 };
 
 struct command {
     const char *name;
@@ -39,6 +39,9 @@ static void command_kbreset(const char *arguments)
 {
     (void)arguments;
     outb(KEYBOARD_PORT, KEYBOARD_RESET);
+    timer_start();
+    timer_wait(RESET_PATIENCE_MS);
+    timer_stop();
     print("port 0x64 did not reset\n");
 }
 
