@@ -43,6 +43,11 @@ int conf_fail(struct err *err, const struct conf_word *word, const char *format,
     (void)err_vset(err, -ENOEXEC, format, args);
     va_end(args);
     (void)err_prefix(err, "%s: ", conf_place(word, place));
+    if (err != NULL) {
+        for (char *at = err->msg; *at != '\0'; at++) {
+            *at = *at == '\n' || *at == '\t' ? '?' : *at; /* a sentence is one line */
+        }
+    }
     return -ENOEXEC;
 }
 

@@ -1,13 +1,13 @@
 /* Values, typed options and contexts of configurations. */
 #include "proto/conf/option.h"
 
-#include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
+#include "tests/unit/unit.h"
 
 static struct err err;
 
@@ -246,29 +246,12 @@ START_TEST(a_word_for_later_is_refused_by_name)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("conf options");
-    TCase *tcase = tcase_create("options");
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    tcase_add_test(tcase, numbers_follow_their_default_radix_unless_a_prefix_overrides);
-    tcase_add_test(tcase, k_m_and_g_are_powers_of_1024);
-    tcase_add_test(tcase, what_is_not_a_number_is_refused);
-    tcase_add_test(tcase, overflow_is_noticed_in_digits_and_in_the_suffix);
-    tcase_add_test(tcase, booleans_have_eight_words);
-    tcase_add_test(tcase, the_nearest_name_is_one_slip_away_and_not_any_name);
-    tcase_add_test(tcase, options_apply_to_the_context_before_them_and_free_ones_do_not_close_it);
-    tcase_add_test(tcase, fallbacks_are_set_for_their_context_alone);
-    tcase_add_test(tcase, a_wrong_value_is_told_with_its_place);
-    tcase_add_test(tcase, a_missing_argument_is_told_at_its_option);
-    tcase_add_test(tcase, an_option_without_its_context_names_the_contexts);
-    tcase_add_test(tcase, an_unknown_word_is_told_with_what_was_perhaps_meant);
-    tcase_add_test(tcase, a_word_for_later_is_refused_by_name);
-    suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+UNIT_MAIN("conf options", numbers_follow_their_default_radix_unless_a_prefix_overrides,
+          k_m_and_g_are_powers_of_1024, what_is_not_a_number_is_refused,
+          overflow_is_noticed_in_digits_and_in_the_suffix, booleans_have_eight_words,
+          the_nearest_name_is_one_slip_away_and_not_any_name,
+          options_apply_to_the_context_before_them_and_free_ones_do_not_close_it,
+          fallbacks_are_set_for_their_context_alone, a_wrong_value_is_told_with_its_place,
+          a_missing_argument_is_told_at_its_option,
+          an_option_without_its_context_names_the_contexts,
+          an_unknown_word_is_told_with_what_was_perhaps_meant, a_word_for_later_is_refused_by_name)

@@ -1,13 +1,13 @@
 /* The lexer of configurations: words, quotes, comments, $env{}, FILE:LINE, limits. */
 #include "proto/conf/words.h"
 
-#include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
+#include "tests/unit/unit.h"
 
 static struct conf_words words;
 static struct err err;
@@ -288,34 +288,20 @@ START_TEST(the_names_of_env_are_told_but_not_those_in_comments)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("conf words");
-    TCase *tcase = tcase_create("words");
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    tcase_add_test(tcase, white_space_of_all_kinds_separates_words);
-    tcase_add_test(tcase, a_comment_runs_to_the_end_of_its_line);
-    tcase_add_test(tcase, quotes_make_one_word_also_inside_a_word_and_over_lines);
-    tcase_add_test(tcase, a_backslash_at_line_end_joins_lines_inside_quotes_only);
-    tcase_add_test(tcase, env_is_replaced_in_and_out_of_quotes_and_not_read_again);
-    tcase_add_test(tcase, env_that_is_not_set_or_not_a_name_is_refused);
-    tcase_add_test(tcase, asinfo_is_refused_by_name);
-    tcase_add_test(tcase, every_word_knows_the_line_that_it_begins_in);
-    tcase_add_test(tcase, a_quote_that_is_never_closed_is_told_where_it_opens);
-    tcase_add_test(tcase, nul_bytes_and_control_characters_are_refused);
-    tcase_add_test(tcase, command_line_words_and_texts_keep_their_order_and_numbers);
-    tcase_add_test(tcase, a_word_may_have_its_limit_and_not_one_byte_more);
-    tcase_add_test(tcase, a_text_may_have_its_limit_and_not_one_byte_more);
-    tcase_add_test(tcase, there_may_be_so_many_words_and_not_one_more);
-    tcase_add_test(tcase, all_words_together_may_have_their_limit_and_not_more);
-    tcase_add_test(tcase, there_may_be_so_many_parts_and_not_one_more);
-    tcase_add_test(tcase, an_env_name_may_have_its_limit_and_not_one_byte_more);
-    tcase_add_test(tcase, the_names_of_env_are_told_but_not_those_in_comments);
-    suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+UNIT_MAIN("conf words", white_space_of_all_kinds_separates_words,
+          a_comment_runs_to_the_end_of_its_line,
+          quotes_make_one_word_also_inside_a_word_and_over_lines,
+          a_backslash_at_line_end_joins_lines_inside_quotes_only,
+          env_is_replaced_in_and_out_of_quotes_and_not_read_again,
+          env_that_is_not_set_or_not_a_name_is_refused, asinfo_is_refused_by_name,
+          every_word_knows_the_line_that_it_begins_in,
+          a_quote_that_is_never_closed_is_told_where_it_opens,
+          nul_bytes_and_control_characters_are_refused,
+          command_line_words_and_texts_keep_their_order_and_numbers,
+          a_word_may_have_its_limit_and_not_one_byte_more,
+          a_text_may_have_its_limit_and_not_one_byte_more,
+          there_may_be_so_many_words_and_not_one_more,
+          all_words_together_may_have_their_limit_and_not_more,
+          there_may_be_so_many_parts_and_not_one_more,
+          an_env_name_may_have_its_limit_and_not_one_byte_more,
+          the_names_of_env_are_told_but_not_those_in_comments)

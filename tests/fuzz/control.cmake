@@ -1,0 +1,1 @@
+qvm_fuzzer(conf conf)

@@ -1,0 +1,6 @@
+qvm_unit_test(conf_words conf)
+qvm_unit_test(conf_option conf)
+if(TARGET qvm-plan)
+  qvm_unit_test(plan qvm-plan)
+  target_sources(test_plan PRIVATE ${CMAKE_SOURCE_DIR}/tests/fake/vdev_host.c)
+endif()
