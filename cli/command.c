@@ -1,0 +1,115 @@
+/* The commands of qvmctl: find the row, read the options, run. */
+#include "cli/command.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COMMAND(id) &command_##id,
+const struct command *const commands[] = {
+#include "cli/commands.def"
+    NULL,
+};
+#undef COMMAND
+
+const char *const format_names[FORMAT_COUNT] = {"table", "json", "jsonl", "name"};
+
+struct cli global_cli;
+bool global_help, global_version;
+static const char *format_name;
+
+const struct option_row global_options[] = {
+    {"socket", 0, OPTION_TEXT, {.text = &global_cli.socket}, "PATH", "where qvmd listens"},
+    {"output", 'o', OPTION_TEXT, {.text = &format_name}, "FORMAT", "table, json, jsonl or name"},
+    {"no-headers", 0, OPTION_FLAG, {.flag = &global_cli.no_headers}, NULL, "tables without header"},
+    {"wide", 'w', OPTION_FLAG, {.flag = &global_cli.wide}, NULL, "more columns"},
+    {"quiet", 'q', OPTION_FLAG, {.flag = &global_cli.quiet}, NULL, "no remarks, no confirmations"},
+    {"timeout", 0, OPTION_SPAN, {.number = &global_cli.timeout_ms}, "SECONDS", "give up after"},
+    {"strict", 0, OPTION_FLAG, {.flag = &global_cli.strict}, NULL, "nothing to do is status 4"},
+    {"help", 'h', OPTION_FLAG, {.flag = &global_help}, NULL, "what a command does"},
+    {"version", 0, OPTION_FLAG, {.flag = &global_version}, NULL, "the version of qvmctl"},
+    {0},
+};
+
+const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        if (strcmp(commands[i]->name, name) == 0) {
+            return commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* -o, and whether `command` serves it. */
+static int set_format(const struct command *command)
+{
+    for (unsigned i = 0; format_name != NULL && i < FORMAT_COUNT; i++) {
+        if (strcmp(format_name, format_names[i]) != 0) {
+            continue;
+        }
+        if ((command->formats >> i & 1) == 0) {
+            (void)cli_usage("`%s` cannot answer as '%s'", command->name, format_name);
+            return -EINVAL;
+        }
+        global_cli.format = (enum cli_format)i;
+        return 0;
+    }
+    if (format_name != NULL) {
+        (void)cli_usage("-o wants table, json, jsonl or name, not '%s'", format_name);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static void set_socket(void)
+{
+    const char *named = getenv(CLI_SOCKET_ENV);
+
+    if (global_cli.socket == NULL) {
+        global_cli.socket = named != NULL && *named != '\0' ? named : CLI_SOCKET_DEFAULT;
+    }
+}
+
+static int run(const struct command *command, char **argv)
+{
+    int argc = options_read(global_options, command->options, false, argv);
+    char *name[] = {(char *)(uintptr_t)command->name, NULL};
+
+    if (argc < 0) {
+        return STATUS_USAGE;
+    }
+    if (global_help) {
+        return command_help.run(&global_cli, 1, name);
+    }
+    if (set_format(command) != 0) {
+        return STATUS_USAGE;
+    }
+    if (argc < command->least || (command->most >= 0 && argc > command->most)) {
+        return cli_usage("too %s arguments: qvmctl %s%s%s", argc < command->least ? "few" : "many",
+                         command->name, *command->synopsis != '\0' ? " " : "", command->synopsis);
+    }
+    set_socket();
+    return command->run(&global_cli, argc, argv);
+}
+
+int command_main(char **argv)
+{
+    const struct command *command;
+
+    if (options_read(global_options, NULL, true, argv) < 0) {
+        return STATUS_USAGE;
+    }
+    if (global_version) {
+        return command_version.run(&global_cli, 0, argv);
+    }
+    if (*argv == NULL) {
+        return global_help ? command_help.run(&global_cli, 0, argv)
+                           : cli_usage("which command? For example: qvmctl list");
+    }
+    command = command_find(*argv);
+    if (command == NULL) {
+        return cli_usage("there is no command '%s'", *argv);
+    }
+    return run(command, argv + 1);
+}

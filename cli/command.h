@@ -1,0 +1,49 @@
+/* The commands of qvmctl: one file, one row each. commands.def is the list. */
+#ifndef QVM_CLI_COMMAND_H
+#define QVM_CLI_COMMAND_H
+
+#include <stdbool.h>
+
+#include "cli/cli.h"
+#include "cli/options.h"
+
+#define COMMAND_ANY_COUNT 1024 /* most names of one command */
+
+/* Which values of -o a command serves. */
+#define FORMATS_TABLE (1u << FORMAT_TABLE)
+#define FORMATS_DATA  (FORMATS_TABLE | 1u << FORMAT_JSON | 1u << FORMAT_JSONL)
+#define FORMATS_ALL   (FORMATS_DATA | 1u << FORMAT_NAME)
+
+struct command {
+    const char *name;
+    const char *synopsis;             /* behind the name */
+    const char *help;                 /* one line */
+    const struct option_row *options; /* of its own; NULL: none */
+    int least, most;                  /* arguments */
+    unsigned formats;
+    /* Arguments without options, NULL-ended. Returns the exit status. */
+    int (*run)(const struct cli *cli, int argc, char **argv);
+};
+
+#define COMMAND(id) extern const struct command command_##id;
+#include "cli/commands.def"
+#undef COMMAND
+
+/* All of them in the order of the list, NULL-ended. */
+extern const struct command *const commands[];
+
+/* The command called `name`, or NULL. */
+const struct command *command_find(const char *name);
+
+/* The options that every command knows, and what they set. */
+extern const struct option_row global_options[];
+extern struct cli global_cli;
+extern bool global_help, global_version;
+
+/* Read one command line (without the program's name) and run it; returns the exit status. */
+int command_main(char **argv);
+
+/* The names of -o. */
+extern const char *const format_names[FORMAT_COUNT];
+
+#endif
