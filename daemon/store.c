@@ -1,0 +1,361 @@
+/* What must outlive qvmd: the connection, statements and transactions. The only user of sqlite3. */
+#include "daemon/store_inside.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sqlite3.h>
+
+#include "proto/base/cleanup.h"
+
+#define OPEN_BUSY_MS 2000 /* how long somebody's sqlite3 shell may delay our start */
+
+struct store_row {
+    sqlite3_stmt *statement;
+};
+
+/* ---- errors ---- */
+
+static bool is_unusable(int result)
+{
+    switch (result & 0xff) {
+    case SQLITE_READONLY:
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_BUSY:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const char *shown_path(const struct store *store)
+{
+    return store->path != NULL ? store->path : "in memory";
+}
+
+/* Some errors roll the whole transaction back: what would follow must not stand alone. */
+static void note_rollback(struct store *store)
+{
+    if (store->depth > 0 && sqlite3_get_autocommit(store->db) != 0) {
+        store->is_broken = true;
+    }
+}
+
+static int fail_unusable(const struct store *store, struct err *err)
+{
+    return err_set(err, -EROFS, "%s", store->degraded);
+}
+
+/* Translate a result of sqlite3. */
+static int fail(struct store *store, int result, struct err *err)
+{
+    const char *words = store->db != NULL ? sqlite3_errmsg(store->db) : sqlite3_errstr(result);
+    const char *path = shown_path(store);
+
+    if (result == SQLITE_NOMEM) {
+        note_rollback(store);
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    if ((result & 0xff) == SQLITE_CORRUPT || (result & 0xff) == SQLITE_NOTADB) {
+        store->is_damaged = true;
+    }
+    if (is_unusable(result)) {
+        (void)snprintf(store->degraded, sizeof(store->degraded),
+                       "the store '%s' cannot be written: %s", path, words);
+        note_rollback(store);
+        return fail_unusable(store, err);
+    }
+    if ((result & 0xff) == SQLITE_CONSTRAINT) {
+        return err_set(err, -EEXIST, "the store '%s' does not allow it: %s", path, words);
+    }
+    note_rollback(store);
+    return err_set(err, -EIO, "the store '%s' failed: %s", path, words);
+}
+
+/* ---- the connection ---- */
+
+int store_connect(struct store *store, const char *path, struct err *err)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+    int result;
+
+    if (path == NULL) {
+        flags |= SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY;
+    }
+    result = sqlite3_open_v2(path != NULL ? path : ":memory:", &store->db, flags, NULL);
+    if (result != SQLITE_OK) {
+        result = fail(store, result, err);
+        store_disconnect(store);
+        return result;
+    }
+    (void)sqlite3_extended_result_codes(store->db, 1);
+    (void)sqlite3_busy_timeout(store->db, OPEN_BUSY_MS);
+    (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    return 0;
+}
+
+void store_disconnect(struct store *store)
+{
+    /* fails only with statements left open, which would be a bug */
+    (void)sqlite3_close(store->db);
+    store->db = NULL;
+}
+
+int store_script(struct store *store, const char *sql, struct err *err)
+{
+    int result = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
+
+    return result == SQLITE_OK ? 0 : fail(store, result, err);
+}
+
+const char *store_degraded(const struct store *store)
+{
+    return store->degraded[0] != '\0' ? store->degraded : NULL;
+}
+
+/* ---- statements ---- */
+
+static int bind(sqlite3_stmt *statement, const struct store_value *values)
+{
+    int result = SQLITE_OK;
+
+    for (int i = 0; result == SQLITE_OK && values[i].kind != SQL_END; i++) {
+        if (values[i].kind == SQL_IS_INT) {
+            result = sqlite3_bind_int64(statement, i + 1, values[i].number);
+        } else if (values[i].kind == SQL_IS_TEXT && values[i].text != NULL) {
+            result = sqlite3_bind_text(statement, i + 1, values[i].text, -1, SQLITE_STATIC);
+        }
+    }
+    return result;
+}
+
+int64_t store_row_int(const struct store_row *row, int column)
+{
+    return sqlite3_column_int64(row->statement, column);
+}
+
+const char *store_row_text(const struct store_row *row, int column)
+{
+    const unsigned char *text = sqlite3_column_text(row->statement, column);
+
+    return text != NULL ? (const char *)text : "";
+}
+
+int store_row_word(const struct store_row *row, int column, const struct word_table *table)
+{
+    return words_find(table, store_row_text(row, column));
+}
+
+static int step(struct store *store, sqlite3_stmt *statement, store_row_fn on_row, void *data,
+                int64_t *row_count, struct err *err)
+{
+    struct store_row row = {statement};
+    int result = sqlite3_step(statement);
+    int r = 0;
+
+    for (; result == SQLITE_ROW && r >= 0; result = sqlite3_step(statement)) {
+        (*row_count)++;
+        r = on_row != NULL ? on_row(data, &row) : 0;
+        if (r < 0) {
+            return r == -ENOMEM ? err_set(err, r, "out of memory")
+                                : err_set(err, r, "the store '%s' holds a row that makes no sense",
+                                          shown_path(store));
+        }
+    }
+    return result == SQLITE_DONE ? 0 : fail(store, result, err);
+}
+
+/* `*row_count`: rows that came back or were changed. */
+static int run(struct store *store, const char *sql, const struct store_value *values,
+               store_row_fn on_row, void *data, int64_t *row_count, struct err *err)
+{
+    sqlite3_stmt *statement = NULL;
+    sqlite3_int64 changes;
+    int result;
+    int r;
+
+    *row_count = 0;
+    if (store->is_broken) {
+        return fail_unusable(store, err);
+    }
+    changes = sqlite3_total_changes64(store->db);
+    result = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL);
+    if (result == SQLITE_OK) {
+        result = bind(statement, values);
+    }
+    if (result == SQLITE_OK) {
+        r = step(store, statement, on_row, data, row_count, err);
+    } else {
+        r = fail(store, result, err);
+    }
+    (void)sqlite3_finalize(statement); /* repeats what step() reported */
+    *row_count += sqlite3_total_changes64(store->db) - changes;
+    return r;
+}
+
+int store_run(struct store *store, const char *sql, const struct store_value *values,
+              store_row_fn on_row, void *data, struct err *err)
+{
+    int64_t row_count;
+
+    return run(store, sql, values, on_row, data, &row_count, err);
+}
+
+int store_run_one(struct store *store, const char *sql, const struct store_value *values,
+                  store_row_fn on_row, void *data, struct err *err)
+{
+    int64_t row_count;
+    int r = run(store, sql, values, on_row, data, &row_count, err);
+
+    return r == 0 && row_count == 0 ? -ENOENT : r;
+}
+
+static int on_int(void *data, const struct store_row *row)
+{
+    int64_t *number = data;
+
+    *number = store_row_int(row, 0);
+    return 0;
+}
+
+int store_run_int(struct store *store, const char *sql, const struct store_value *values,
+                  int64_t *number, struct err *err)
+{
+    return store_run_one(store, sql, values, on_int, number, err);
+}
+
+/* ---- transactions ---- */
+
+#ifdef QVM_CRASH_POINTS
+/* Die at the n-th durable step, counted from 1: odd ones are before, even ones after it. */
+static void crash_point(void)
+{
+    static long steps;
+    const char *wanted = getenv("QVM_CRASH_AT");
+
+    if (wanted != NULL && ++steps == strtol(wanted, NULL, 10)) {
+        (void)raise(SIGKILL);
+    }
+}
+#else
+static void crash_point(void)
+{
+}
+#endif
+
+int store_begin(struct store *store, struct store_tx *tx, struct err *err)
+{
+    int r;
+
+    if (store->is_broken || store->is_read_only) {
+        return fail_unusable(store, err);
+    }
+    r = store_script(store, store->depth == 0 ? "BEGIN IMMEDIATE" : "SAVEPOINT inner", err);
+    if (r != 0) {
+        return r;
+    }
+    tx->store = store;
+    tx->depth = ++store->depth;
+    r = tx->depth == 1 ? store_event_flush(store, err) : 0;
+    if (r != 0) {
+        store_rollback(tx);
+    }
+    return r;
+}
+
+int store_commit(struct store_tx *tx, struct err *err)
+{
+    struct store *store = tx->store;
+    bool is_outermost = tx->depth == 1;
+    int r;
+
+    assert(store != NULL && tx->depth == store->depth);
+    if (store->is_broken) {
+        r = fail_unusable(store, err);
+        store_rollback(tx);
+        return r;
+    }
+    if (is_outermost) {
+        crash_point();
+    }
+    r = store_script(store, is_outermost ? "COMMIT" : "RELEASE inner", err);
+    if (r != 0) {
+        store_rollback(tx);
+        return r;
+    }
+    store->depth--;
+    tx->store = NULL;
+    if (is_outermost) {
+        crash_point();
+        store->degraded[0] = '\0';
+        store_event_flushed(store);
+    }
+    return 0;
+}
+
+void store_rollback(struct store_tx *tx)
+{
+    struct store *store = tx->store;
+
+    if (store == NULL) {
+        return;
+    }
+    assert(tx->depth == store->depth);
+    /* What fails here leaves the transaction broken, and the outermost one undoes it. */
+    if (tx->depth > 1) {
+        if (!store->is_broken &&
+            store_script(store, "ROLLBACK TO inner; RELEASE inner", NULL) != 0) {
+            store->is_broken = true;
+        }
+    } else {
+        if (sqlite3_get_autocommit(store->db) == 0) {
+            (void)store_script(store, "ROLLBACK", NULL);
+        }
+        store->is_broken = false;
+        store->waiting.flushed = 0;
+    }
+    store->depth--;
+    tx->store = NULL;
+}
+
+int store_write_one(struct store *store, const char *sql, const struct store_value *values,
+                    struct err *err)
+{
+    auto_tx struct store_tx tx = {0};
+    int r = store_begin(store, &tx, err);
+
+    if (r == 0) {
+        r = store_run_one(store, sql, values, NULL, NULL, err);
+    }
+    return r == 0 ? store_commit(&tx, err) : r;
+}
+
+int store_retry(struct store *store, struct err *err)
+{
+    auto_tx struct store_tx tx = {0};
+    char touch[48];
+    int r = 0;
+
+    if (store->is_read_only) {
+        r = store_attach(store, err);
+        if (r != 0 || store->is_read_only) {
+            return fail_unusable(store, err);
+        }
+    }
+    r = store_begin(store, &tx, err);
+    if (r == 0) {
+        /* the same value again: a page has to be written, and nothing is changed */
+        (void)snprintf(touch, sizeof(touch), "PRAGMA user_version=%zu", store->migration_count);
+        r = store_script(store, touch, err);
+    }
+    return r == 0 ? store_commit(&tx, err) : r;
+}

@@ -1,0 +1,2 @@
+qvm_unit_test(store qvmd-store)
+qvm_unit_test(reserve qvmd-reserve)
