@@ -1,0 +1,78 @@
+/* Which CPUs this machine has. */
+#include "daemon/host/cpus.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/host/text.h"
+#include "proto/base/err.h"
+
+#define ONLINE    "/sys/devices/system/cpu/online"
+#define CPUS_MOST 65536
+#define LIST_SIZE 4096
+
+/* One number, moving `*list` behind it. */
+static int read_number(const char **list, long *number)
+{
+    char *end;
+
+    if (!isdigit((unsigned char)**list)) {
+        return -EINVAL;
+    }
+    errno = 0;
+    *number = strtol(*list, &end, 10);
+    if (errno != 0 || *number >= CPUS_MOST) {
+        return -EINVAL;
+    }
+    *list = end;
+    return 0;
+}
+
+int cpus_count_list(const char *list, int *count, struct err *err)
+{
+    const char *rest = list;
+    long sum = 0;
+    long next = 0; /* the list goes upward: nothing is counted twice */
+
+    for (;;) {
+        long first;
+        long last;
+
+        if (read_number(&rest, &first) != 0) {
+            break;
+        }
+        last = first;
+        if (*rest == '-') {
+            rest++;
+            if (read_number(&rest, &last) != 0) {
+                break;
+            }
+        }
+        if (first < next || last < first) {
+            break;
+        }
+        sum += last - first + 1;
+        next = last + 1;
+        if (*rest != ',') {
+            break;
+        }
+        rest++;
+    }
+    if (*rest == '\n') {
+        rest++;
+    }
+    if (*rest != '\0' || sum == 0) {
+        return err_set(err, -EINVAL, "'%s' is not a list of CPUs", list);
+    }
+    *count = (int)sum;
+    return 0;
+}
+
+int cpus_online(int *count, struct err *err)
+{
+    char text[LIST_SIZE];
+    int r = text_read(ONLINE, text, sizeof(text), err);
+
+    return r == 0 ? cpus_count_list(text, count, err) : r;
+}

@@ -1,0 +1,110 @@
+/* Which process is meant: pid + start time + boot id. */
+#include "daemon/host/process.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "daemon/host/text.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/err.h"
+
+#define STAT_SIZE   1024
+#define START_FIELD 22 /* proc(5): starttime */
+
+int process_boot_id(char boot_id[PROCESS_BOOT_ID_SIZE], struct err *err)
+{
+    int r = text_read("/proc/sys/kernel/random/boot_id", boot_id, PROCESS_BOOT_ID_SIZE, err);
+
+    if (r == 0 && strlen(boot_id) != PROCESS_BOOT_ID_SIZE - 1) {
+        r = err_set(err, -EIO, "the kernel's boot id '%s' is too short", boot_id);
+    }
+    return r;
+}
+
+/* Field 2 is the program's name in parentheses, which may hold anything: count from the last. */
+static int parse_start(const char *text, uint64_t *start_ticks)
+{
+    const char *rest = strrchr(text, ')');
+    char *end;
+
+    for (int field = 2; rest != NULL && field < START_FIELD; field++) {
+        rest = strchr(rest + 1, ' ');
+    }
+    if (rest == NULL) {
+        return -EINVAL;
+    }
+    errno = 0;
+    *start_ticks = strtoumax(rest + 1, &end, 10);
+    return errno == 0 && end != rest + 1 ? 0 : -EINVAL;
+}
+
+static int read_start(pid_t pid, uint64_t *start_ticks, struct err *err)
+{
+    char path[48];
+    char text[STAT_SIZE];
+    int r;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    r = text_read(path, text, sizeof(text), err);
+    if (r == -ENOENT || r == -ESRCH) {
+        return err_set(err, -ESRCH, "there is no process %d", (int)pid);
+    }
+    if (r == 0 && parse_start(text, start_ticks) != 0) {
+        r = err_set(err, -EIO, "'%s' cannot be understood", path);
+    }
+    return r;
+}
+
+int process_identify(pid_t pid, struct process_id *id, struct err *err)
+{
+    struct process_id found = {.pid = pid};
+    int r = process_boot_id(found.boot_id, err);
+
+    if (r == 0) {
+        r = read_start(pid, &found.start_ticks, err);
+    }
+    if (r == 0) {
+        *id = found;
+    }
+    return r;
+}
+
+int process_open(const struct process_id *id, int *pidfd, struct err *err)
+{
+    auto_close int fd = -1;
+    struct process_id now;
+    int r;
+
+    if (id->pid <= 0) {
+        return err_set(err, -ESRCH, "%d is no process", (int)id->pid);
+    }
+    fd = (int)syscall(SYS_pidfd_open, id->pid, 0); /* always close-on-exec */
+    if (fd < 0) {
+        return errno == ESRCH ? err_set(err, -ESRCH, "there is no process %d", (int)id->pid)
+                              : err_sys(err, -errno, "cannot open process %d", (int)id->pid);
+    }
+    /* The descriptor holds on to one process; what /proc says of the pid now, it says of that one,
+     * or of a later one, whose start time differs. */
+    r = process_identify(id->pid, &now, err);
+    if (r != 0) {
+        return r;
+    }
+    if (now.start_ticks != id->start_ticks || strcmp(now.boot_id, id->boot_id) != 0) {
+        return err_set(err, -ESRCH, "process %d is another one by now", (int)id->pid);
+    }
+    *pidfd = take_fd(&fd);
+    return 0;
+}
+
+int process_signal(int pidfd, int signal, struct err *err)
+{
+    if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) != 0) {
+        return err_sys(err, -errno, "cannot send signal %d", signal);
+    }
+    return 0;
+}
