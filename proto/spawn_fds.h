@@ -5,6 +5,11 @@
  * (listen() must be the qvm's own: SO_PEERCRED shows whoever called it.) If nobody is listening
  * when the pipe ends, the process has ended, and its exit record and status say why.
  *
+ * Until it is told otherwise the kernel kills a qvm whose qvmd ends (PR_SET_PDEATHSIG), so that
+ * none is left behind half built. The qvm switches that off with prctl(PR_SET_PDEATHSIG, 0) right
+ * before its vCPUs run for the first time, that is before it sends `running`: from there on it
+ * outlives qvmd. (The filter of the running qvm need not allow prctl.)
+ *
  * Its environment is empty, its working directory is "/", its arguments "qvm", SPAWN_ARG,
  * the guest's name; everything else stands in SPAWN_FD_START. The console ring is the qvm's own:
  * qvmd gets its descriptor with the qvm's first packet (hello) on each control connection. */
