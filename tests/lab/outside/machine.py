@@ -1,0 +1,155 @@
+"""The machine of the lab: the command line of the QEMU that plays L1, and its monitor."""
+
+import asyncio
+import json
+import os
+
+DEVICE_DELETED_TIMEOUT = 30.0
+NVME_SIZE = 64 << 20
+
+
+def qemu_arguments(options, cache, run_dir, settings):
+    """The command line for QEMU: a PC with AMD-V, an IOMMU, and something to pass through.
+
+    `options` are those of tests/lab/run, `settings` the files for inside by their fw_cfg name.
+    The sockets in `run_dir` are ours: QEMU connects to them.
+    """
+    with open(os.path.join(run_dir, "nvme.img"), "wb") as disk:
+        disk.truncate(NVME_SIZE)
+    arguments = [
+        "qemu-system-x86_64",
+        *("-accel", "tcg,thread=multi", "-machine", "q35,kernel-irqchip=off"),
+        *("-cpu", "EPYC,+svm,+npt", "-smp", str(options.cpus), "-m", str(options.memory)),
+        *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
+        *("-kernel", os.path.join(cache, "kernel/vmlinuz")),
+        *("-initrd", os.path.join(cache, "initrd.img")),
+        *("-append", "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt"),
+        *("-serial", "file:" + os.path.join(run_dir, "console.log")),
+        *("-chardev", "socket,id=monitor,path=" + os.path.join(run_dir, "monitor")),
+        *("-mon", "chardev=monitor,mode=control"),
+        *("-device", "intel-iommu,intremap=on,caching-mode=on"),
+        *devices_to_pass_through(run_dir),  # first: their addresses must be free
+        *("-device", "virtio-rng-pci"),
+        *virtual_directories(options),
+        *channels(run_dir),
+    ]
+    for name, path in settings.items():
+        arguments += ["-fw_cfg", f"name=opt/lab/{name},file={path}"]
+    return arguments
+
+
+def virtual_directories(options):
+    """The host's root, read-only, and the folder for results if one is wanted."""
+    arguments = [
+        "-virtfs",
+        "local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap",
+    ]
+    if options.out is not None:
+        path = os.path.abspath(options.out).replace(",", ",,")
+        arguments += ["-virtfs", f"local,path={path},mount_tag=labout,security_model=none"]
+    return arguments
+
+
+def channels(run_dir):
+    """One virtio-serial port for each of inside/port.h."""
+    arguments = ["-device", "virtio-serial-pci"]
+    for name in ("beat", "run", "ask"):
+        path = os.path.join(run_dir, name)
+        arguments += ["-chardev", f"socket,id={name},path={path}"]
+        arguments += ["-device", f"virtserialport,chardev={name},name=lab.{name}"]
+    return arguments
+
+
+def devices_to_pass_through(run_dir):
+    """A network card and a disk at fixed addresses; two empty slots and what may fill them."""
+    disk = os.path.join(run_dir, "nvme.img")
+    return [
+        *("-netdev", "user,id=n0", "-device", "e1000e,netdev=n0,addr=3,romfile="),
+        *("-drive", f"file={disk},if=none,id=d0,format=raw"),
+        *("-device", "nvme,drive=d0,serial=lab0,addr=4"),
+        *("-device", "pcie-root-port,id=slot0,chassis=1,addr=10.0,multifunction=on"),
+        *("-device", "pcie-root-port,id=slot1,chassis=2,addr=10.1"),
+        *("-netdev", "user,id=n1", "-netdev", "user,id=n2"),
+    ]
+
+
+async def lines(reader):
+    """The lines of a stream until its other end, QEMU, has gone in whatever way."""
+    try:
+        while line := await reader.readline():
+            yield line.decode(errors="replace").rstrip("\n")
+    except ConnectionError:
+        pass
+
+
+async def chunks(reader):
+    """The bytes of a stream as they come, until its other end has gone."""
+    try:
+        while data := await reader.read(65536):
+            yield data
+    except ConnectionError:
+        pass
+
+
+class MonitorError(Exception):
+    """QEMU refused a command, in its own words."""
+
+
+class Monitor:
+    """QEMU's monitor (QMP) over the socket to which QEMU has connected."""
+
+    def __init__(self, reader, writer, log):
+        self._reader = reader
+        self._writer = writer
+        self._log = log
+        self._answers = asyncio.Queue()
+        self._deleted = {}
+        self.on_reset = None
+
+    async def serve(self):
+        """Read answers and events until QEMU closes the connection."""
+        async for line in lines(self._reader):
+            self._log(f"monitor: {line}")
+            message = json.loads(line)
+            if "event" in message:
+                self._on_event(message)
+            elif "QMP" not in message:  # the greeting
+                self._answers.put_nowait(message)
+
+    def _on_event(self, message):
+        if message["event"] == "DEVICE_DELETED":
+            deleted = self._deleted.get(message["data"].get("device"))
+            if deleted is not None:
+                deleted.set()
+        elif message["event"] == "RESET" and self.on_reset is not None:
+            self.on_reset()
+
+    async def execute(self, command, **arguments):
+        """Execute one command and return its result; MonitorError if QEMU refuses."""
+        request = {"execute": command, "arguments": arguments}
+        self._writer.write(json.dumps(request).encode() + b"\n")
+        answer = await self._answers.get()
+        if "error" in answer:
+            raise MonitorError(answer["error"]["desc"])
+        return answer["return"]
+
+    async def device_add(self, text):
+        """Plug a device in: `text` is what would follow -device on the command line."""
+        driver, *properties = text.split(",")
+        arguments = dict(p.partition("=")[::2] for p in properties)
+        await self.execute("device_add", driver=driver, **arguments)
+
+    async def device_del(self, name):
+        """Unplug a device; returns when L1 has let it go."""
+        deleted = self._deleted[name] = asyncio.Event()
+        await self.execute("device_del", id=name)
+        try:
+            await asyncio.wait_for(deleted.wait(), DEVICE_DELETED_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise MonitorError(f"L1 does not let the device '{name}' go") from None
+
+    async def reset(self):
+        """Press the reset button: L1 boots again and runs its script again."""
+        await self.execute("set-action", reboot="reset")
+        await self.execute("system_reset")
+        await self.execute("set-action", reboot="shutdown")
