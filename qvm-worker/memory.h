@@ -36,7 +36,7 @@ static inline gpa_t gpa(uint64_t value)
 #define MEMORY_FIRMWARE_END   0x100000ull   /* ends with the reset vector at 0xFFFF0 */
 #define MEMORY_DEVICES_START  0xc0000000ull /* interrupt controllers, later PCI */
 #define MEMORY_DEVICES_END    0x100000000ull
-#define MEMORY_ADDRESS_MAX    (1ull << 40) /* every processor KVM runs on has 40 address bits */
+#define MEMORY_ADDRESS_MAX    (1ull << 40) /* 1 TiB: more than a host has for one guest */
 
 /* One `ram [START,]LENGTH`. Without a start it follows the highest address so far, and what does
  * not fit below the device area goes above 4 GiB. */
@@ -57,6 +57,9 @@ struct memory_region {
 };
 
 struct memory;
+
+/* Whether these ranges make a layout: what memory_create refuses about them, and nothing else. */
+int memory_check(const struct memory_range *ranges, uint32_t count, struct err *err);
 
 /* Lay out, allocate (nothing is touched yet), seal and map. -EINVAL: a range is no multiple of
  * 4 KiB, overlaps another or the device area, or ends too high; `err` names its FILE:LINE.
@@ -80,6 +83,9 @@ uint64_t memory_size_above_4g(const struct memory *memory);
  * pointer when the address is RAM. What lies there may change at any time: copy once, then check.
  */
 void *memory_span(const struct memory *memory, gpa_t address, uint64_t length);
+
+/* How many bytes from `address` on lie in one region; 0: it is no RAM. */
+uint64_t memory_run(const struct memory *memory, gpa_t address);
 
 /* Copy to and from guest memory, also across regions that touch. -EFAULT: part of it is no RAM;
  * nothing was copied. */
