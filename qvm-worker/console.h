@@ -11,9 +11,10 @@
  * The first byte after silence wakes the control thread (one write to an eventfd); while it is
  * awake, and for CONSOLE_BATCH_MS after, further bytes cost no system call.
  *
- * Threads: console_write and console_marker from any thread; all others are the control thread's.
- * System calls at run time: write (eventfd) on vCPU threads; epoll_ctl, recvfrom, sendto, read,
- * write, fcntl, close, and the loop's own on the control thread. */
+ * Threads: console_write, console_marker and console_input_resume from any thread; all others are
+ * the control thread's. System calls at run time: futex and write (to an eventfd) on vCPU threads;
+ * fstat, fcntl, ioctl(FIONBIO), epoll_ctl, poll, recvfrom, sendto, read, write, close on the
+ * control thread. The process ignores SIGPIPE. */
 #ifndef QVM_WORKER_CONSOLE_H
 #define QVM_WORKER_CONSOLE_H
 
@@ -47,7 +48,7 @@ int console_ring_fd(const struct console *console);
 /* Who gets what is typed; before it is set (and after NULL), sessions are not read. */
 void console_set_input(struct console *console, console_input_fn fn, void *context);
 
-/* The device has room again. Control thread. */
+/* The device has room again. Any thread. */
 void console_input_resume(struct console *console);
 
 /* Bytes from the device. Any thread, never blocks, never fails. */
@@ -89,7 +90,8 @@ struct console_stats {
 
 void console_get_stats(const struct console *console, struct console_stats *stats);
 
-/* Give sessions what they will take without waiting, now: before the process ends. */
-void console_flush(struct console *console);
+/* Give sessions all there is, waiting at most `timeout_ms` for those that read slowly: before the
+ * process ends. */
+void console_flush(struct console *console, unsigned timeout_ms);
 
 #endif
