@@ -1,0 +1,133 @@
+#include "daemon/instance_dir.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "proto/base/cleanup.h"
+#include "proto/base/err.h"
+#include "proto/msg.h"
+
+static const char *const entries[] = {"control", INSTANCE_EXIT_FILE};
+
+char *instance_dir_name(const char *guest, int64_t instance, char text[INSTANCE_DIR_NAME_SIZE])
+{
+    (void)snprintf(text, INSTANCE_DIR_NAME_SIZE, "%s.%" PRId64, guest, instance);
+    return text;
+}
+
+static int open_dir(int guests_fd, const char *name, int *dir_fd, struct err *err)
+{
+    int fd = openat(guests_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0) {
+        return err_sys(err, -errno, "cannot open the instance's directory '%s'", name);
+    }
+    *dir_fd = fd;
+    return 0;
+}
+
+static int remove_dir(int guests_fd, const char *name)
+{
+    auto_close int dir_fd = -1;
+    int r = open_dir(guests_fd, name, &dir_fd, NULL);
+
+    if (r == -ENOENT) {
+        return 0;
+    }
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(entries); i++) {
+        if (unlinkat(dir_fd, entries[i], 0) < 0 && errno != ENOENT) {
+            r = -errno;
+        }
+    }
+    if (r == 0 && unlinkat(guests_fd, name, AT_REMOVEDIR) < 0) {
+        r = -errno;
+    }
+    return r;
+}
+
+int instance_dir_make(int guests_fd, const char *guest, int64_t instance, int *dir_fd,
+                      struct err *err)
+{
+    char name[INSTANCE_DIR_NAME_SIZE];
+
+    (void)instance_dir_name(guest, instance, name);
+    if (mkdirat(guests_fd, name, 0700) < 0) {
+        return err_sys(err, -errno, "cannot make the instance's directory '%s'", name);
+    }
+    return open_dir(guests_fd, name, dir_fd, err);
+}
+
+int instance_dir_open(int guests_fd, const char *guest, int64_t instance, int *dir_fd,
+                      struct err *err)
+{
+    char name[INSTANCE_DIR_NAME_SIZE];
+
+    return open_dir(guests_fd, instance_dir_name(guest, instance, name), dir_fd, err);
+}
+
+int instance_dir_remove(int guests_fd, const char *guest, int64_t instance, struct err *err)
+{
+    char name[INSTANCE_DIR_NAME_SIZE];
+    int r = remove_dir(guests_fd, instance_dir_name(guest, instance, name));
+
+    return r < 0 ? err_sys(err, r, "cannot remove the instance's directory '%s'", name) : 0;
+}
+
+/* Whether it is `NAME.INSTANCE`; nothing else is ever touched. */
+static int is_instance_name(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    if (dot == NULL || !isalpha((unsigned char)name[0]) || dot[1] == '\0') {
+        return 0;
+    }
+    return strspn(dot + 1, "0123456789") == strlen(dot + 1);
+}
+
+void instance_dir_sweep(int guests_fd, int (*is_needed)(void *context, const char *dir_name),
+                        void *context)
+{
+    int fd = openat(guests_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    const struct dirent *entry;
+
+    if (dir == NULL) {
+        cleanup_close(&fd);
+        return; /* swept at the next start */
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (is_instance_name(entry->d_name) && !is_needed(context, entry->d_name)) {
+            (void)remove_dir(guests_fd, entry->d_name); /* what stays is swept at the next start */
+        }
+    }
+    (void)closedir(dir); /* only read from */
+}
+
+int instance_dir_read_exit(int dir_fd, struct msg_ending *ending, struct err *err)
+{
+    char text[INSTANCE_EXIT_MAX + 1];
+    auto_close int fd =
+        openat(dir_fd, INSTANCE_EXIT_FILE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    ssize_t size;
+
+    if (fd < 0) {
+        return err_sys(err, -errno, "no exit record");
+    }
+    size = pread(fd, text, sizeof(text), 0);
+    if (size < 0) {
+        return err_sys(err, -errno, "cannot read the exit record");
+    }
+    if (size == 0) {
+        return err_set(err, -ENOENT, "the exit record is empty");
+    }
+    if ((size_t)size > INSTANCE_EXIT_MAX) {
+        return err_set(err, -EINVAL, "the exit record is longer than %u bytes", INSTANCE_EXIT_MAX);
+    }
+    return msg_decode(MSG_ending, text, (size_t)size, false, ending, err);
+}
