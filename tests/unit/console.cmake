@@ -1,0 +1,2 @@
+qvm_unit_test(console_ring console-ring)
+qvm_unit_test(console console PkgConfig::UV)
