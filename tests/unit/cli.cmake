@@ -1,0 +1,3 @@
+qvm_unit_test(cli_text cli)
+qvm_unit_test(cli_options cli)
+qvm_unit_test(cli_sources cli)
