@@ -1,0 +1,176 @@
+/* A VM without a daemon. */
+#include "qvm-worker/alone.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "proto/base/cleanup.h"
+#include "proto/base/err.h"
+#include "proto/base/log.h"
+#include "qvm-worker/console.h"
+#include "qvm-worker/dryrun.h"
+#include "qvm-worker/exit_status.h"
+#include "qvm-worker/grant.h"
+#include "qvm-worker/life.h"
+#include "qvm-worker/terminal.h"
+
+struct alone {
+    struct life life;
+    struct terminal *terminal;
+};
+
+static void on_keys(void *context, const uint8_t *keys, size_t count)
+{
+    struct alone *alone = context;
+
+    (void)console_type(alone->life.console, keys, count); /* a full queue drops keys, as a PC */
+}
+
+static void on_escape(void *context)
+{
+    struct alone *alone = context;
+
+    run_finish(alone->life.run, REASON_killed, EXIT_STATUS_POWER_CUT, "left by ctrl-]");
+}
+
+/* Give the console a session at a copy of our own output (and input, if that is no terminal). */
+static int attach(struct alone *alone, bool with_input, struct err *err)
+{
+    auto_close int in = with_input ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : -1;
+    auto_close int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    unsigned flags = CONSOLE_PLAIN | (in < 0 ? (unsigned)CONSOLE_READ_ONLY : 0);
+    int r = 0;
+
+    if (in >= 0 || out >= 0) {
+        r = console_attach_pair(alone->life.console, in, out, flags, CONSOLE_FROM_OLDEST, err);
+    }
+    if (r == 0) {
+        (void)take_fd(&in);
+        (void)take_fd(&out);
+    }
+    return r;
+}
+
+static int take_terminal(struct alone *alone, struct err *err)
+{
+    static const struct terminal_events events = {on_keys, on_escape};
+    int r;
+
+    if (!alone->life.plan.uses_console) {
+        return 0;
+    }
+    if (isatty(STDIN_FILENO) != 1) {
+        return attach(alone, true, err);
+    }
+    r = attach(alone, false, err);
+    if (r == 0 && terminal_is_there()) {
+        r = terminal_create(alone->life.loop, &events, alone, &alone->terminal, err);
+    }
+    return r;
+}
+
+static int open_vdevs(const char *const *env, struct err *err)
+{
+    static const char name[] = "QVM_VDEVS=";
+    const char *path = QVM_VDEVDIR;
+    int fd;
+
+    for (; *env != NULL; env++) {
+        if (strncmp(*env, name, sizeof(name) - 1) == 0) {
+            path = *env + sizeof(name) - 1;
+        }
+    }
+    fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0
+               ? fd
+               : err_sys(err, -errno,
+                         "cannot open the folder of vdevs '%s' (QVM_VDEVS names another)", path);
+}
+
+/* Read the configuration. Failures are the configuration's, but for the host's own. */
+static int prepare(struct alone *alone, const char *const *words, size_t count,
+                   const char *const *env, struct err *err)
+{
+    auto_close int vdevs = open_vdevs(env, err);
+    int r = vdevs < 0 ? vdevs : life_begin(&alone->life, vdevs, err);
+
+    if (r != 0) {
+        life_set_end(&alone->life, REASON_vmm_crash, EXIT_STATUS_BEFORE, err->msg);
+        return r;
+    }
+    r = sources_from_command_line(&alone->life.sources, words, count, env, err);
+    r = r == 0 ? life_plan(&alone->life, err) : r;
+    if (r != 0) {
+        life_set_end(&alone->life, REASON_config_error, EXIT_STATUS_CONFIG, err->msg);
+    }
+    return r;
+}
+
+static int run(struct alone *alone, struct err *err)
+{
+    int fds[PLAN_NEEDS_MAX];
+    struct run_spec spec = {.fds = fds};
+    int r = grant_self(&alone->life.plan, fds, err);
+
+    if (r == 0) {
+        r = take_terminal(alone, err);
+        for (uint32_t i = 0; r != 0 && i < alone->life.plan.need_count; i++) {
+            cleanup_close(&fds[i]);
+        }
+    }
+    if (r != 0) {
+        life_set_end(&alone->life, REASON_denied, EXIT_STATUS_BEFORE, err->msg);
+        return r;
+    }
+    r = life_run(&alone->life, &spec, err);
+    if (r == 0 && life_end(&alone->life)->reason == REASON_none) {
+        (void)uv_run(alone->life.loop, UV_RUN_DEFAULT);
+    }
+    return r;
+}
+
+static int act(struct alone *alone, const char *const *words, size_t count, const char *const *env,
+               struct err *err)
+{
+    int r = prepare(alone, words, count, env, err);
+
+    if (r != 0) {
+        return r;
+    }
+    if (alone->life.plan.wants_settings) {
+        plan_list_settings(stdout);
+    } else if (alone->life.plan.is_dryrun) {
+        r = dryrun(&alone->life.plan, alone->life.vdevs, alone->life.loop, stdout, err);
+        if (r != 0) {
+            life_set_end(&alone->life, REASON_config_error, EXIT_STATUS_CONFIG, err->msg);
+        }
+    } else {
+        r = run(alone, err);
+    }
+    return r;
+}
+
+int alone_main(const char *const *words, size_t count, const char *const *env)
+{
+    struct alone alone = {0};
+    struct err err = {0};
+    struct exit_record end;
+    int r = act(&alone, words, count, env, &err);
+
+    life_quiesce(&alone.life);
+    terminal_destroy(alone.terminal);
+    end = *life_end(&alone.life);
+    if (r != 0) {
+        log_line(LOG_fatal, "%s", err.msg); /* a sentence for people: FILE:LINE comes first */
+    } else if (end.reason != REASON_none) {
+        log_info("run: ended reason=%s status=%d message=\"%s\"",
+                 words_name(&words_reason, (int)end.reason), end.status, end.message);
+    }
+    life_fini(&alone.life);
+    return end.status;
+}
