@@ -26,6 +26,11 @@ struct client {
     int passed_fd;                    /* descriptor that came last, or -1; owned */
 };
 
+/* What client_fini() may be given before client_init(). */
+#define CLIENT_CLOSED                                                                              \
+    {                                                                                              \
+        .fd = -1, .passed_fd = -1                                                                  \
+    }
 #define auto_client __attribute__((cleanup(client_fini)))
 
 /* Connect to cli->socket. `patience_ms` (or CLIENT_FOR_EVER) bounds this and each call after it.

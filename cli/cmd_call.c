@@ -9,7 +9,7 @@ static int run(const struct cli *cli, int argc, char **argv)
 {
     int64_t patience = cli->timeout_ms != 0 ? cli->timeout_ms : CLIENT_FOR_EVER;
     auto_reply struct msg_reply reply = {0};
-    auto_client struct client client;
+    auto_client struct client client = CLIENT_CLOSED;
     struct err err = {0};
     int r = client_init(&client, cli, patience, &err);
 

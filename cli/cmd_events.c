@@ -112,7 +112,7 @@ static int run(const struct cli *cli, int argc, char **argv)
     int64_t patience = cli->timeout_ms != 0 ? cli->timeout_ms
                        : follow             ? CLIENT_FOR_EVER
                                             : CLIENT_READ_MS;
-    auto_client struct client client;
+    auto_client struct client client = CLIENT_CLOSED;
     struct err err = {.code = -ENOMEM, .msg = "out of memory"};
 
     if (last_count > LIMIT_MAX) {

@@ -44,15 +44,16 @@ static int run(const struct cli *cli, int argc, char **argv)
     struct msg_log_params params = {.name = argv[0], .size = size};
     int64_t patience = cli->timeout_ms != 0 ? cli->timeout_ms : CLIENT_READ_MS;
     auto_reply struct msg_reply reply = {0};
-    auto_client struct client client;
+    auto_client struct client client = CLIENT_CLOSED;
     struct msg_log_data log = {0};
     struct err err = {0};
-    int r = client_init(&client, cli, patience, &err);
+    int r;
 
     (void)argc;
     if (size > SIZE_MAX_ASKED) {
         return cli_usage("--size wants a number up to %d", SIZE_MAX_ASKED);
     }
+    r = client_init(&client, cli, patience, &err);
     r = r == 0 ? client_call(&client, METHOD_log, &params, &reply, &err) : r;
     if (r == 0 && cli->format != FORMAT_TABLE) {
         (void)puts(reply.result);

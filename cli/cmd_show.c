@@ -140,7 +140,7 @@ static int print(const struct cli *cli, const char *name, const char *json, bool
 static int run(const struct cli *cli, int argc, char **argv)
 {
     int64_t patience = cli->timeout_ms != 0 ? cli->timeout_ms : CLIENT_READ_MS;
-    auto_client struct client client;
+    auto_client struct client client = CLIENT_CLOSED;
     struct err err = {0};
     int failed = 0, status = STATUS_OK;
 

@@ -66,7 +66,7 @@ static int start(const struct cli *cli, char **names, int count, struct msg_defi
 {
     struct msg_start_params params = {.definition = definition, .timeout_ms = cli->timeout_ms};
     int64_t patience = cli->timeout_ms != 0 ? cli->timeout_ms + CLIENT_GRACE_MS : CLIENT_FOR_EVER;
-    auto_client struct client events = {.fd = -1, .passed_fd = -1};
+    auto_client struct client events = CLIENT_CLOSED;
     struct err err = {0};
     int status;
 

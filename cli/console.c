@@ -276,7 +276,7 @@ static int attach(const struct cli *cli, char *name, const struct console_option
         .name = name, .read_only = options->read_only, .no_scrollback = options->no_scrollback};
     int64_t patience = cli->timeout_ms != 0 ? cli->timeout_ms : CLIENT_READ_MS;
     auto_reply struct msg_reply reply = {0};
-    auto_client struct client client;
+    auto_client struct client client = CLIENT_CLOSED;
     int r = client_init(&client, cli, patience, err);
 
     r = r == 0 ? client_call(&client, METHOD_attach, &params, &reply, err) : r;

@@ -81,7 +81,7 @@ static int receive_one(const struct cli *cli, struct client *client, int64_t fir
 int outcome_each(const struct cli *cli, int64_t patience_ms, enum msg_method method, void *params,
                  char **name_slot, const char *done, char **names, int count)
 {
-    auto_client struct client client;
+    auto_client struct client client = CLIENT_CLOSED;
     struct err err = {0};
     int sent = 0, received = 0, failed = 0, status = STATUS_OK;
 
