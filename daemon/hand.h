@@ -29,8 +29,9 @@ struct uv_loop_s;
 /* All hands of a qvmd: at most `most` at once (stuck ones do not count), the others wait. */
 int hands_create(struct uv_loop_s *loop, size_t most, struct hands **hands, struct err *err);
 
-/* Kill all hands; no callback is called any more. `on_closed` (may be NULL) is called from the
- * loop when nothing of them is left in it; stuck ones are left to themselves. */
+/* Kill all hands; no callback of theirs is called any more. `on_closed` (may be NULL) is called
+ * when nothing of them is left in the loop, perhaps at once; stuck ones are left to themselves. Not
+ * from a hand's callback. */
 void hands_destroy(struct hands *hands, void (*on_closed)(void *data), void *data);
 
 /* Hands that outlived SIGKILL and are not gone yet. */

@@ -1,0 +1,491 @@
+/* Hands, seen from qvmd: they are started, watched, ended, and their results handed over. */
+#include "daemon/hand.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <uv.h>
+
+#include "daemon/hand_inside.h"
+#include "proto/base/cleanup.h"
+
+struct hand {
+    struct hands *hands;
+    struct hand *previous, *next; /* in the list of all; the queue is those not started */
+    struct hand_order order;
+    hand_fn on_done;
+    void *data;
+    struct hand_result result;
+
+    bool is_started;
+    bool is_answered;  /* the end packet came */
+    bool is_reported;  /* the callback was called, or must not be */
+    bool is_timed_out; /* and was killed therefore */
+    bool is_stuck;     /* and did not die */
+    bool is_closing;
+
+    struct hand_child child;
+    uv_poll_t answer; /* its socket */
+    uv_poll_t death;  /* its pidfd */
+    uv_timer_t timer;
+    int open_handles;
+};
+
+struct hands {
+    uv_loop_t *loop;
+    struct hand *first, *last;
+    size_t most, running, queued, stuck;
+    bool is_closing;
+    void (*on_closed)(void *data);
+    void *data;
+};
+
+static void start_next(struct hands *hands);
+
+/* ---- memory ---- */
+
+static void order_fini(struct hand_order *order)
+{
+    for (size_t i = 0; i < order->count; i++) {
+        free((void *)(uintptr_t)order->files[i].path); /* ours, see order_copy() */
+        free((void *)(uintptr_t)order->files[i].where);
+    }
+    free(order->files);
+}
+
+static int order_copy(struct hand_order *order, const struct hand_file *files, size_t count)
+{
+    order->files = calloc(count + 1, sizeof(*order->files));
+    if (order->files == NULL) {
+        return -ENOMEM;
+    }
+    for (; order->count < count; order->count++) {
+        struct hand_file *file = &order->files[order->count];
+
+        *file = files[order->count];
+        file->path = strdup(file->path);
+        file->where = file->where != NULL ? strdup(file->where) : NULL;
+        if (file->path == NULL || (file->where == NULL && files[order->count].where != NULL)) {
+            order->count++;
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static void drop_files(struct hand_result *result)
+{
+    for (size_t i = 0; i < result->count; i++) {
+        cleanup_close(&result->files[i].fd);
+    }
+    free(result->files);
+    result->files = NULL;
+    result->count = 0;
+}
+
+static void append(struct hands *hands, struct hand *hand)
+{
+    hand->hands = hands;
+    hand->previous = hands->last;
+    *(hands->last != NULL ? &hands->last->next : &hands->first) = hand;
+    hands->last = hand;
+}
+
+static void hand_free(struct hand *hand)
+{
+    struct hands *hands = hand->hands;
+
+    *(hand->previous != NULL ? &hand->previous->next : &hands->first) = hand->next;
+    *(hand->next != NULL ? &hand->next->previous : &hands->last) = hand->previous;
+    drop_files(&hand->result);
+    order_fini(&hand->order);
+    free(hand);
+    if (hands->is_closing && hands->first == NULL) {
+        if (hands->on_closed != NULL) {
+            hands->on_closed(hands->data);
+        }
+        free(hands);
+    }
+}
+
+/* ---- the end of a hand ---- */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct hand *hand = handle->data;
+
+    hand->open_handles--;
+    if (hand->open_handles == 0) {
+        cleanup_close(&hand->child.socket);
+        cleanup_close(&hand->child.pidfd);
+        hand_free(hand);
+    }
+}
+
+static void close_handles(struct hand *hand)
+{
+    if (!hand->is_closing) {
+        hand->is_closing = true;
+        uv_close((uv_handle_t *)&hand->answer, on_handle_closed);
+        uv_close((uv_handle_t *)&hand->death, on_handle_closed);
+        uv_close((uv_handle_t *)&hand->timer, on_handle_closed);
+    }
+}
+
+/* Hand the result over, once. */
+static void report(struct hand *hand)
+{
+    if (!hand->is_reported) {
+        hand->is_reported = true;
+        if (hand->result.err.code != 0) {
+            drop_files(&hand->result);
+        }
+        hand->on_done(hand->data, &hand->result);
+    }
+    drop_files(&hand->result);
+}
+
+static void report_failure(struct hand *hand, int status)
+{
+    struct err *err = &hand->result.err;
+
+    if (hand->is_timed_out && hand->order.step == HAND_AWAIT_UNLOCKED) {
+        (void)err_set(err, -ETIMEDOUT, "'%s' is still locked after %u ms",
+                      hand->order.files[0].path, hand->order.deadline_ms);
+    } else if (hand->is_timed_out) {
+        (void)err_set(err, -ETIMEDOUT, "opening files as uid %u took longer than %u ms%s",
+                      hand->order.owner, hand->order.deadline_ms,
+                      hand->is_stuck ? ", and cannot be ended" : "");
+    } else if (err->code == 0) {
+        (void)err_set(err, -EIO, "a hand ended without an answer (status %d)", status);
+    }
+    hand->result.is_stuck = hand->is_stuck;
+    report(hand);
+}
+
+/* ---- what the loop tells ---- */
+
+static int take_file(struct hand *hand, const struct hand_packet *packet, int *fd)
+{
+    struct hand_result *result = &hand->result;
+    struct hand_opened *opened;
+
+    if (result->count >= hand->order.count) {
+        return -EPROTO;
+    }
+    opened = &result->files[result->count++];
+    memcpy(opened->id, packet->id, sizeof(opened->id));
+    opened->size = packet->size;
+    opened->is_exclusive = packet->is_exclusive;
+    opened->fd = take_fd(fd);
+    return 0;
+}
+
+/* What the end packet says; a success without all files is none. */
+static void take_end(struct hand *hand, const struct hand_packet *packet)
+{
+    struct hand_result *result = &hand->result;
+
+    hand->is_answered = true;
+    result->err = packet->err;
+    result->bad = packet->bad;
+    if (result->err.code == 0 && hand->order.step == HAND_OPEN_FILES &&
+        result->count != hand->order.count) {
+        (void)err_set(&result->err, -EIO, "a hand opened %zu files of %zu", result->count,
+                      hand->order.count);
+    }
+}
+
+/* Read what is there; false: nothing more will come. */
+static bool read_answer(struct hand *hand)
+{
+    struct hand_packet packet;
+    int r = 1;
+
+    while (r == 1 && !hand->is_answered) {
+        auto_close int fd = -1;
+
+        r = hand_child_receive(hand->child.socket, &packet, &fd);
+        if (r == 1 && packet.is_end) {
+            take_end(hand, &packet);
+        } else if (r == 1) {
+            r = take_file(hand, &packet, &fd) == 0 ? 1 : -EPROTO;
+        }
+        if (r < 0 && r != -EAGAIN) {
+            hand->is_answered = true;
+            (void)err_sys(&hand->result.err, r, "cannot read what a hand sent");
+        }
+    }
+    return r == -EAGAIN;
+}
+
+static void on_answer(uv_poll_t *handle, int status, int events)
+{
+    struct hand *hand = handle->data;
+
+    (void)status; /* an error shows when reading */
+    (void)events;
+    if (!read_answer(hand)) {
+        (void)uv_poll_stop(handle);
+    }
+    if (hand->is_answered) {
+        report(hand);
+    }
+}
+
+static void on_death(uv_poll_t *handle, int status, int events)
+{
+    struct hand *hand = handle->data;
+    struct hands *hands = hand->hands;
+    siginfo_t info = {0};
+
+    (void)status;
+    (void)events;
+    (void)waitid(P_PIDFD, (id_t)hand->child.pidfd, &info, WEXITED | WNOHANG); /* reap it */
+    (void)uv_poll_stop(handle);
+    (void)read_answer(hand);
+    *(hand->is_stuck ? &hands->stuck : &hands->running) -= 1;
+    close_handles(hand);
+    if (hand->is_answered) {
+        report(hand);
+    } else {
+        report_failure(hand, info.si_status);
+    }
+    start_next(hands);
+}
+
+static void kill_child(const struct hand *hand)
+{
+    /* fails only when it is gone, which its pidfd tells */
+    (void)syscall(SYS_pidfd_send_signal, hand->child.pidfd, SIGKILL, NULL, 0);
+}
+
+static void on_timer(uv_timer_t *timer);
+
+/* Its time is over, or nobody wants it any more. */
+static void end(struct hand *hand)
+{
+    if (!hand->is_timed_out && !hand->is_closing) {
+        hand->is_timed_out = true;
+        kill_child(hand);
+        uv_update_time(hand->hands->loop);
+        (void)uv_timer_start(&hand->timer, on_timer, HAND_KILL_MS, 0);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct hand *hand = timer->data;
+    struct hands *hands = hand->hands;
+
+    if (!hand->is_timed_out) {
+        end(hand);
+        return;
+    }
+    hand->is_stuck = true;
+    hands->running--;
+    hands->stuck++;
+    report_failure(hand, 0);
+    if (hands->is_closing) {
+        close_handles(hand);
+    }
+    start_next(hands);
+}
+
+/* ---- starting ---- */
+
+static void init_handles(struct hand *hand)
+{
+    uv_loop_t *loop = hand->hands->loop;
+
+    hand->answer.data = hand;
+    hand->death.data = hand;
+    hand->timer.data = hand;
+    /* these fail for descriptors that epoll refuses, which sockets and pidfds are not */
+    (void)uv_poll_init(loop, &hand->answer, hand->child.socket);
+    (void)uv_poll_init(loop, &hand->death, hand->child.pidfd);
+    (void)uv_timer_init(loop, &hand->timer);
+    hand->open_handles = 3;
+    (void)uv_poll_start(&hand->answer, UV_READABLE, on_answer);
+    (void)uv_poll_start(&hand->death, UV_READABLE, on_death);
+    uv_update_time(loop); /* the time until now is not the hand's */
+    (void)uv_timer_start(&hand->timer, on_timer, hand->order.deadline_ms, 0);
+}
+
+static int start(struct hand *hand, struct err *err)
+{
+    int r = hand_child_start(&hand->order, &hand->child, err);
+
+    if (r == 0) {
+        hand->is_started = true;
+        hand->hands->running++;
+        init_handles(hand);
+    }
+    return r;
+}
+
+static void start_next(struct hands *hands)
+{
+    struct hand *hand = hands->first;
+
+    while (hand != NULL && hands->running < hands->most && !hands->is_closing) {
+        struct hand *next = hand->next;
+
+        if (!hand->is_started) {
+            hands->queued--;
+            if (start(hand, &hand->result.err) != 0) {
+                report(hand);
+                hand_free(hand);
+                next = hands->first; /* the callback may have changed the list */
+            }
+        }
+        hand = next;
+    }
+}
+
+static int submit(struct hand *made, struct hand **hand, struct err *err)
+{
+    struct hands *hands = made->hands;
+    int r = 0;
+
+    if (hands->running < hands->most) {
+        r = start(made, err);
+    } else if (hands->queued < HAND_QUEUE_MAX) {
+        hands->queued++;
+    } else {
+        r = err_set(err, -EAGAIN, "%d hands wait for their turn already", HAND_QUEUE_MAX);
+    }
+    if (r != 0) {
+        hand_free(made);
+        return r;
+    }
+    if (hand != NULL) {
+        *hand = made;
+    }
+    return 0;
+}
+
+static struct hand *make(struct hands *hands, uid_t owner, const struct hand_file *files,
+                         size_t count, unsigned deadline_ms, hand_fn on_done, void *data)
+{
+    struct hand *hand = calloc(1, sizeof(*hand));
+
+    if (hand == NULL) {
+        return NULL;
+    }
+    hand->order.owner = owner;
+    hand->order.deadline_ms = deadline_ms;
+    hand->on_done = on_done;
+    hand->data = data;
+    hand->result.files = calloc(count + 1, sizeof(*hand->result.files));
+    append(hands, hand);
+    if (hand->result.files == NULL || order_copy(&hand->order, files, count) != 0) {
+        hand_free(hand);
+        return NULL;
+    }
+    return hand;
+}
+
+int hand_open_files(struct hands *hands, uid_t owner, const struct hand_file *files, size_t count,
+                    unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
+                    struct err *err)
+{
+    struct hand *made;
+
+    if (count > HAND_FILES_MAX) {
+        return err_set(err, -EMSGSIZE, "%zu files at once are more than %d", count, HAND_FILES_MAX);
+    }
+    made = make(hands, owner, files, count, deadline_ms, on_done, data);
+    if (made == NULL) {
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    made->order.step = HAND_OPEN_FILES;
+    return submit(made, hand, err);
+}
+
+int hand_await_unlocked(struct hands *hands, uid_t owner, const char *path, const char *id,
+                        unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
+                        struct err *err)
+{
+    const struct hand_file file = {.path = path};
+    struct hand *made;
+
+    if (strlen(id) >= HAND_ID_SIZE) {
+        return err_set(err, -EINVAL, "'%s' is no identity of a file", id);
+    }
+    made = make(hands, owner, &file, 1, deadline_ms, on_done, data);
+    if (made == NULL) {
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    made->order.step = HAND_AWAIT_UNLOCKED;
+    memcpy(made->order.id, id, strlen(id) + 1);
+    return submit(made, hand, err);
+}
+
+void hand_cancel(struct hand *hand)
+{
+    assert(!hand->is_reported);
+    hand->is_reported = true;
+    if (hand->is_started) {
+        end(hand);
+    } else {
+        hand->hands->queued--;
+        hand_free(hand);
+    }
+}
+
+/* ---- all of them ---- */
+
+int hands_create(struct uv_loop_s *loop, size_t most, struct hands **hands, struct err *err)
+{
+    struct hands *made = calloc(1, sizeof(*made));
+
+    if (made == NULL) {
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    made->loop = loop;
+    made->most = most;
+    *hands = made;
+    return 0;
+}
+
+size_t hands_stuck(const struct hands *hands)
+{
+    return hands->stuck;
+}
+
+void hands_destroy(struct hands *hands, void (*on_closed)(void *data), void *data)
+{
+    struct hand *hand;
+    struct hand *next;
+
+    if (hands == NULL) {
+        return;
+    }
+    hands->on_closed = on_closed;
+    hands->data = data;
+    for (hand = hands->first; hand != NULL; hand = next) {
+        next = hand->next;
+        hand->is_reported = true;
+        if (!hand->is_started) {
+            hands->queued--;
+            hand_free(hand);
+        } else if (hand->is_stuck) {
+            close_handles(hand);
+        } else {
+            end(hand);
+        }
+    }
+    hands->is_closing = true;
+    if (hands->first == NULL) {
+        if (on_closed != NULL) {
+            on_closed(data);
+        }
+        free(hands);
+    }
+}
