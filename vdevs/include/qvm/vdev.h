@@ -15,8 +15,9 @@
  * and write lie inside the region, but every value is the guest's. A device never aborts, never
  * allocates on the guest's word, and writes no log line above debug for what a guest does.
  *
- * ABI: structures begin with their size and grow at the end only; QVM_VDEV_ABI changes when that
- * is not enough. A qvm refuses a module of another ABI version in words. */
+ * ABI: structures that hold functions or stand alone begin with their size and grow at the end
+ * only; rows of arrays (options, values, regions) never grow. QVM_VDEV_ABI changes when that is
+ * not enough. A qvm refuses a module of another ABI version in words. */
 #ifndef QVM_VDEV_H
 #define QVM_VDEV_H
 
@@ -37,11 +38,11 @@ enum vdev_option_kind {
     VDEV_OPTION_BOOL,    /* on off yes no true false 1 0 */
     VDEV_OPTION_NUMBER,  /* decimal by default; 0x, 0d, K M G; min..max inclusive */
     VDEV_OPTION_PAIR,    /* HEX,HEX as in `reg 0x10,0x20`; each at most `max` */
-    VDEV_OPTION_HOSTDEV, /* [<|>]PATH, `-` (the console), or "|COMMAND": becomes a stream */
+    VDEV_OPTION_HOSTDEV, /* [<|>]PATH, `-` (the console), or [<|>]"|COMMAND": becomes the stream */
 };
 
 /* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
- * are common to all vdevs and read by the qvm. */
+ * are common to all vdevs and read by the qvm. A module has at most one HOSTDEV option. */
 struct vdev_option {
     const char *name;
     enum vdev_option_kind kind;
@@ -72,7 +73,8 @@ struct vdev_region {
 struct vdev_config {
     uint32_t size; /* sizeof(struct vdev_config) of the qvm */
     const char *name;
-    const struct vdev_value *values; /* in the order of the configuration, fallbacks first */
+    const struct vdev_value *values; /* fallbacks, then what the configuration gives, in its order;
+                                        one of an option that may not repeat: its last */
     uint32_t value_count;
     const struct vdev_region *regions; /* from `loc`, or the module's default */
     uint32_t region_count;
@@ -100,6 +102,8 @@ struct vdev_services {
     int (*fail)(struct vdev_slot *slot, const struct vdev_value *value, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
+    /* One line, without newline. From create on, levels above debug count as debug: by then it is
+     * the guest who makes devices talk. */
     void (*log)(struct vdev_slot *slot, enum vdev_log_level level, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
@@ -135,7 +139,8 @@ struct vdev_ops {
                   const struct vdev_config *config, void **device);
     void (*destroy)(void *device);
 
-    /* Back to power-on state; streams and options stay. */
+    /* Back to power-on state; streams and options stay. The interrupt line is low and the timer is
+     * off already. */
     void (*reset)(void *device);
 
     /* `size` is 1, 2, 4 or 8; the access lies inside regions[region]. */
@@ -161,9 +166,9 @@ struct vdev_module {
     const char *doc; /* one line */
     const struct vdev_option *options;
     const struct vdev_region *default_regions; /* without `loc`; NULL: `loc` must be given */
-    uint32_t default_region_count;
-    uint32_t default_intr; /* QVM_VDEV_NO_INTR: none */
-    const char *acpi_hid;  /* ACPI id ("PNP0501") under which the guest finds it; NULL: none */
+    uint32_t default_region_count;             /* at most 4 */
+    uint32_t default_intr;                     /* QVM_VDEV_NO_INTR: none */
+    const char *acpi_hid; /* ACPI id ("PNP0501") under which the guest finds it; NULL: none */
     const struct vdev_ops *ops;
 };
 
