@@ -1,0 +1,2 @@
+qvm_unit_test(memory qvm-core)
+qvm_unit_test(bus qvm-core)
