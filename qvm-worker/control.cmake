@@ -9,7 +9,7 @@ add_executable(qvm main.c alone.c under.c under_state.c life.c run.c dryrun.c gr
   signals.c terminal.c)
 target_compile_definitions(qvm PRIVATE QVM_VERSION="${PROJECT_VERSION}"
   QVM_VDEVDIR="${QVM_VDEVDIR}")
-target_link_libraries(qvm PRIVATE qvm-control qvm-plan qvm-vdev-host qvm-core proto conf
+target_link_libraries(qvm PRIVATE qvm-control qvm-plan vdev-host qvm-core proto conf
   PkgConfig::UV Threads::Threads)
 install(TARGETS qvm DESTINATION ${QVM_LIBEXECDIR})
 install(FILES qvm.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
