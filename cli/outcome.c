@@ -49,7 +49,7 @@ int outcome_print(const struct cli *cli, const char *name, const char *done, con
         print_guest(name, done, outcome.guest);
     }
     if (outcome.note != NULL) {
-        cli_note(cli, "%s", outcome.note);
+        cli_note(cli, "%s: %s", name, outcome.note);
         status = cli->strict ? STATUS_WRONG_STATE : STATUS_OK;
     }
     msg_fini(MSG_outcome, &outcome);

@@ -312,9 +312,9 @@ class ChangeTest(CliTest):
     def test_nothing_to_do_is_0_with_a_note_and_4_with_strict(self):
         note = "guest 'web' was running already"
         self.outcome(state="running", pid=4711, note=note)
-        self.expect(["start", "web"], 0, "web: running, pid 4711\n", f"qvmctl: {note}\n")
+        self.expect(["start", "web"], 0, "web: running, pid 4711\n", f"qvmctl: web: {note}\n")
         self.expect(["start", "--strict", "web"], 4, "web: running, pid 4711\n",
-                    f"qvmctl: {note}\n")
+                    f"qvmctl: web: {note}\n")
         self.expect(["-q", "start", "web"], 0)
         self.expect(["-q", "--strict", "start", "web"], 4)
 
