@@ -1,0 +1,505 @@
+/* A serial port: the National PC16550D, as PCs have it (COM1).
+ *
+ * Section numbers (8.x) are those of National Semiconductor's data sheet PC16550D, "Universal
+ * Asynchronous Receiver/Transmitter with FIFOs", June 1995. What has no meaning without a wire is
+ * kept for the guest to read and does nothing: baud rate, word length, parity. The transmitter is
+ * infinitely fast: it is empty whenever the guest looks. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <qvm/vdev.h>
+
+#define REGISTER_COUNT 8u
+#define FIFO_SIZE      16u /* 8.4 */
+
+/* Registers, table I; DLAB is LCR bit 7. */
+#define RBR_THR 0u /* receiver buffer, transmitter holding; DLAB: divisor latch, low byte */
+#define IER     1u /* interrupt enable; DLAB: divisor latch, high byte */
+#define IIR_FCR 2u /* interrupt identification, FIFO control */
+#define LCR     3u
+#define MCR     4u
+#define LSR     5u
+#define MSR     6u
+#define SCR     7u
+
+/* 8.7 interrupt enable */
+#define IER_RDA  0x01u /* received data available */
+#define IER_THRE 0x02u
+#define IER_RLS  0x04u /* receiver line status */
+#define IER_MS   0x08u /* modem status */
+#define IER_ALL  0x0fu
+
+/* 8.6 interrupt identification, in falling priority; 8.5 FIFO control */
+#define IIR_NONE    0x01u
+#define IIR_RLS     0x06u
+#define IIR_RDA     0x04u
+#define IIR_TIMEOUT 0x0cu
+#define IIR_THRE    0x02u
+#define IIR_MS      0x00u
+#define IIR_FIFOS   0xc0u
+#define FCR_ENABLE  0x01u
+#define FCR_CLEAR_R 0x02u
+
+#define LCR_BREAK 0x40u /* 8.1 */
+#define LCR_DLAB  0x80u
+
+/* 8.8 modem control */
+#define MCR_DTR  0x01u
+#define MCR_RTS  0x02u
+#define MCR_OUT1 0x04u
+#define MCR_OUT2 0x08u /* on a PC it lets the interrupt through */
+#define MCR_LOOP 0x10u
+#define MCR_ALL  0x1fu
+
+/* 8.3 line status */
+#define LSR_DR   0x01u
+#define LSR_OE   0x02u
+#define LSR_BI   0x10u
+#define LSR_THRE 0x20u
+#define LSR_TEMT 0x40u
+#define LSR_ERR  0x80u /* an error is somewhere in the FIFO */
+
+/* 8.9 modem status: low half changes since the last read, high half lines */
+#define MSR_DCTS 0x01u
+#define MSR_DDSR 0x02u
+#define MSR_TERI 0x04u
+#define MSR_DDCD 0x08u
+#define MSR_CTS  0x10u
+#define MSR_DSR  0x20u
+#define MSR_RI   0x40u
+#define MSR_DCD  0x80u
+
+/* The peer is always there and ready. */
+#define MSR_CONNECTED (MSR_CTS | MSR_DSR | MSR_DCD)
+
+#define DIVISOR_9600 12u /* at 1.8432 MHz, table III */
+
+struct ser8250 {
+    const struct vdev_services *host;
+    struct vdev_slot *slot;
+
+    uint8_t ier, fcr, lcr, mcr, scr;
+    uint8_t lsr_errors; /* LSR_OE, LSR_BI: until LSR is read */
+    uint8_t msr;
+    uint16_t divisor;
+    bool is_thre_pending; /* the THRE interrupt waits for IIR to be read or THR to be written */
+
+    uint8_t fifo[FIFO_SIZE];
+    uint32_t fifo_first, fifo_count;
+    bool is_break[FIFO_SIZE]; /* this byte stands for a break */
+    bool is_peer_waiting;     /* receive took less than it was given */
+
+    uint64_t received, sent, overruns;
+};
+
+static bool has_fifos(const struct ser8250 *serial)
+{
+    return (serial->fcr & FCR_ENABLE) != 0;
+}
+
+/* Bytes that fit: without FIFOs the one of the receiver buffer. */
+static uint32_t fifo_room(const struct ser8250 *serial)
+{
+    uint32_t size = has_fifos(serial) ? FIFO_SIZE : 1;
+
+    return serial->fifo_count < size ? size - serial->fifo_count : 0;
+}
+
+/* 8.4: the level in FCR's top bits at which received data raises its interrupt. */
+static uint32_t trigger_level(const struct ser8250 *serial)
+{
+    static const uint8_t levels[] = {1, 4, 8, 14};
+
+    return has_fifos(serial) ? levels[serial->fcr >> 6] : 1;
+}
+
+static uint8_t line_status(const struct ser8250 *serial)
+{
+    uint8_t lsr = LSR_THRE | LSR_TEMT | serial->lsr_errors;
+
+    if (serial->fifo_count > 0) {
+        lsr |= LSR_DR;
+    }
+    if (has_fifos(serial)) {
+        for (uint32_t i = 0; i < serial->fifo_count; i++) {
+            if (serial->is_break[(serial->fifo_first + i) % FIFO_SIZE]) {
+                lsr |= LSR_ERR;
+            }
+        }
+    }
+    return lsr;
+}
+
+/* 8.6, table IV: the highest pending interrupt. Below the trigger level waiting bytes raise the
+ * timeout interrupt at once: time between bytes does not exist here. */
+static uint8_t pending_interrupt(const struct ser8250 *serial)
+{
+    if ((serial->ier & IER_RLS) != 0 && serial->lsr_errors != 0) {
+        return IIR_RLS;
+    }
+    if ((serial->ier & IER_RDA) != 0 && serial->fifo_count > 0) {
+        return serial->fifo_count >= trigger_level(serial) ? IIR_RDA : IIR_TIMEOUT;
+    }
+    if ((serial->ier & IER_THRE) != 0 && serial->is_thre_pending) {
+        return IIR_THRE;
+    }
+    if ((serial->ier & IER_MS) != 0 && (serial->msr & 0x0f) != 0) {
+        return IIR_MS;
+    }
+    return IIR_NONE;
+}
+
+/* In loopback OUT2 is not connected to the pin (8.8). */
+static void update_interrupt(struct ser8250 *serial)
+{
+    bool is_let_through = (serial->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2;
+
+    serial->host->intr(serial->slot, is_let_through && pending_interrupt(serial) != IIR_NONE);
+}
+
+/* 8.3: without room the byte in the receiver is lost, and the overrun is told. Without FIFOs the
+ * new byte takes the place of the old. */
+static void receive_byte(struct ser8250 *serial, uint8_t byte, bool is_break)
+{
+    uint32_t at;
+
+    if (fifo_room(serial) == 0) {
+        serial->lsr_errors |= LSR_OE;
+        serial->overruns++;
+        if (has_fifos(serial)) {
+            return;
+        }
+        serial->fifo_count = 0;
+    }
+    at = (serial->fifo_first + serial->fifo_count) % FIFO_SIZE;
+    serial->fifo[at] = byte;
+    serial->is_break[at] = is_break;
+    serial->fifo_count++;
+    if (is_break && serial->fifo_count == 1) {
+        serial->lsr_errors |= LSR_BI; /* errors show when their byte is at the top */
+    }
+}
+
+static void clear_fifo(struct ser8250 *serial)
+{
+    serial->fifo_first = 0;
+    serial->fifo_count = 0;
+}
+
+/* Let the peer go on, if it waits and there is room. */
+static void resume_peer(struct ser8250 *serial)
+{
+    if (serial->is_peer_waiting && fifo_room(serial) > 0 && (serial->mcr & MCR_LOOP) == 0) {
+        serial->is_peer_waiting = false;
+        serial->host->stream_resume(serial->slot);
+    }
+}
+
+static uint8_t read_rbr(struct ser8250 *serial)
+{
+    uint8_t byte = serial->fifo[serial->fifo_first % FIFO_SIZE];
+
+    if (serial->fifo_count > 0) {
+        serial->fifo_first = (serial->fifo_first + 1) % FIFO_SIZE;
+        serial->fifo_count--;
+        if (serial->fifo_count > 0 && serial->is_break[serial->fifo_first]) {
+            serial->lsr_errors |= LSR_BI;
+        }
+    }
+    resume_peer(serial);
+    return byte;
+}
+
+static void write_thr(struct ser8250 *serial, uint8_t byte)
+{
+    if ((serial->mcr & MCR_LOOP) != 0) {
+        receive_byte(serial, byte, false);
+    } else {
+        serial->sent++;
+        serial->host->stream_write(serial->slot, &byte, 1);
+    }
+    serial->is_thre_pending = true; /* sent already */
+}
+
+/* 8.5: FCR bits count only together with bit 0; a change of bit 0 clears both FIFOs. */
+static void write_fcr(struct ser8250 *serial, uint8_t value)
+{
+    if (((serial->fcr ^ value) & FCR_ENABLE) != 0) {
+        clear_fifo(serial);
+    }
+    if ((value & FCR_ENABLE) != 0 && (value & FCR_CLEAR_R) != 0) {
+        clear_fifo(serial);
+    }
+    serial->fcr = (value & FCR_ENABLE) != 0 ? value & 0xc9u : 0;
+    resume_peer(serial);
+}
+
+/* 8.8: in loopback the outputs feed the inputs: RTS CTS, DTR DSR, OUT1 RI, OUT2 DCD. */
+static uint8_t modem_lines(const struct ser8250 *serial)
+{
+    uint8_t lines = 0;
+
+    if ((serial->mcr & MCR_LOOP) == 0) {
+        return MSR_CONNECTED;
+    }
+    lines |= (serial->mcr & MCR_RTS) != 0 ? MSR_CTS : 0;
+    lines |= (serial->mcr & MCR_DTR) != 0 ? MSR_DSR : 0;
+    lines |= (serial->mcr & MCR_OUT1) != 0 ? MSR_RI : 0;
+    lines |= (serial->mcr & MCR_OUT2) != 0 ? MSR_DCD : 0;
+    return lines;
+}
+
+static void write_mcr(struct ser8250 *serial, uint8_t value)
+{
+    uint8_t old = serial->msr;
+    uint8_t lines;
+
+    serial->mcr = value & MCR_ALL;
+    lines = modem_lines(serial);
+    serial->msr = (uint8_t)((old & 0x0fu) | lines);
+    serial->msr |= ((old ^ lines) & MSR_CTS) != 0 ? MSR_DCTS : 0;
+    serial->msr |= ((old ^ lines) & MSR_DSR) != 0 ? MSR_DDSR : 0;
+    serial->msr |= ((old ^ lines) & MSR_DCD) != 0 ? MSR_DDCD : 0;
+    serial->msr |= (old & MSR_RI) != 0 && (lines & MSR_RI) == 0 ? MSR_TERI : 0;
+    resume_peer(serial);
+}
+
+/* 8.1: in loopback the transmitter's break comes back. */
+static void write_lcr(struct ser8250 *serial, uint8_t value)
+{
+    bool begins_break = (value & LCR_BREAK) != 0 && (serial->lcr & LCR_BREAK) == 0;
+
+    serial->lcr = value;
+    if (begins_break && (serial->mcr & MCR_LOOP) != 0) {
+        receive_byte(serial, 0, true);
+    }
+}
+
+static uint8_t read_register(struct ser8250 *serial, uint64_t at)
+{
+    bool is_divisor = (serial->lcr & LCR_DLAB) != 0;
+    uint8_t value;
+
+    switch (at) {
+    case RBR_THR:
+        return is_divisor ? (uint8_t)serial->divisor : read_rbr(serial);
+    case IER:
+        return is_divisor ? (uint8_t)(serial->divisor >> 8) : serial->ier;
+    case IIR_FCR:
+        value = pending_interrupt(serial);
+        if (value == IIR_THRE) {
+            serial->is_thre_pending = false; /* 8.6, table IV: reset control */
+        }
+        return value | (has_fifos(serial) ? IIR_FIFOS : 0);
+    case LCR:
+        return serial->lcr;
+    case MCR:
+        return serial->mcr;
+    case LSR:
+        value = line_status(serial);
+        serial->lsr_errors = 0;
+        if (serial->fifo_count > 0) {
+            serial->is_break[serial->fifo_first] = false;
+        }
+        return value;
+    case MSR:
+        value = serial->msr;
+        serial->msr &= 0xf0;
+        return value;
+    case SCR:
+        return serial->scr;
+    default:
+        return 0xff;
+    }
+}
+
+static void write_register(struct ser8250 *serial, uint64_t at, uint8_t value)
+{
+    bool is_divisor = (serial->lcr & LCR_DLAB) != 0;
+
+    switch (at) {
+    case RBR_THR:
+        if (is_divisor) {
+            serial->divisor = (uint16_t)((serial->divisor & 0xff00u) | value);
+        } else {
+            write_thr(serial, value);
+        }
+        break;
+    case IER:
+        if (is_divisor) {
+            serial->divisor = (uint16_t)((serial->divisor & 0x00ffu) | (unsigned)value << 8);
+        } else {
+            /* Enabling THRE while the holding register is empty raises it (8.7). */
+            if ((value & ~serial->ier & IER_THRE) != 0) {
+                serial->is_thre_pending = true;
+            }
+            serial->ier = value & IER_ALL;
+        }
+        break;
+    case IIR_FCR:
+        write_fcr(serial, value);
+        break;
+    case LCR:
+        write_lcr(serial, value);
+        break;
+    case MCR:
+        write_mcr(serial, value);
+        break;
+    case SCR:
+        serial->scr = value;
+        break;
+    default: /* LSR and MSR: for the factory only (8.3); here nothing */
+        break;
+    }
+}
+
+/* Ports are bytes: a wider access reaches one register after the other. */
+static uint64_t ser8250_read(void *device, uint32_t region, uint64_t offset, uint32_t size)
+{
+    struct ser8250 *serial = device;
+    uint64_t value = 0;
+
+    (void)region; /* there is one */
+    for (uint32_t i = 0; i < size; i++) {
+        value |= (uint64_t)read_register(serial, offset + i) << (8 * i);
+    }
+    update_interrupt(serial);
+    return value;
+}
+
+static void ser8250_write(void *device, uint32_t region, uint64_t offset, uint32_t size,
+                          uint64_t value)
+{
+    struct ser8250 *serial = device;
+
+    (void)region; /* there is one */
+    for (uint32_t i = 0; i < size; i++) {
+        write_register(serial, offset + i, (uint8_t)(value >> (8 * i)));
+    }
+    update_interrupt(serial);
+}
+
+/* A peer of flesh and blood would overrun the FIFO; ours waits for room, unless loopback has cut
+ * the wire: then it waits, too. */
+static size_t ser8250_receive(void *device, const uint8_t *data, size_t count)
+{
+    struct ser8250 *serial = device;
+    size_t n = 0;
+
+    while (n < count && fifo_room(serial) > 0 && (serial->mcr & MCR_LOOP) == 0) {
+        receive_byte(serial, data[n], false);
+        n++;
+    }
+    serial->received += n;
+    serial->is_peer_waiting = n < count;
+    update_interrupt(serial);
+    return n;
+}
+
+/* Table II: reset configuration. */
+static void ser8250_reset(void *device)
+{
+    struct ser8250 *serial = device;
+
+    serial->ier = 0;
+    serial->fcr = 0;
+    serial->lcr = 0;
+    serial->mcr = 0;
+    serial->scr = 0;
+    serial->lsr_errors = 0;
+    serial->msr = MSR_CONNECTED;
+    serial->divisor = DIVISOR_9600;
+    serial->is_thre_pending = false;
+    clear_fifo(serial);
+    resume_peer(serial);
+    update_interrupt(serial);
+}
+
+static int ser8250_create(const struct vdev_services *host, struct vdev_slot *slot,
+                          const struct vdev_config *config, void **device)
+{
+    struct ser8250 *serial;
+
+    if (config->regions[0].size != REGISTER_COUNT) {
+        return host->fail(slot, NULL, "a serial port has 8 registers, 'loc' gives %llu",
+                          (unsigned long long)config->regions[0].size);
+    }
+    serial = calloc(1, sizeof(*serial));
+    if (serial == NULL) {
+        return host->fail(slot, NULL, "no memory");
+    }
+    serial->host = host;
+    serial->slot = slot;
+    ser8250_reset(serial);
+    *device = serial;
+    return 0;
+}
+
+static void ser8250_destroy(void *device)
+{
+    free(device);
+}
+
+static void ser8250_state(void *device, vdev_state_fn add, void *context)
+{
+    const struct ser8250 *serial = device;
+    char text[96];
+
+    (void)snprintf(text, sizeof(text), "ier=%02x fcr=%02x lcr=%02x mcr=%02x lsr=%02x msr=%02x",
+                   serial->ier, serial->fcr, serial->lcr, serial->mcr, line_status(serial),
+                   serial->msr);
+    add(context, "registers", text);
+    (void)snprintf(text, sizeof(text), "%u", 115200u / (serial->divisor ? serial->divisor : 1u));
+    add(context, "baud", text);
+    (void)snprintf(text, sizeof(text), "%u of %u%s", serial->fifo_count,
+                   has_fifos(serial) ? FIFO_SIZE : 1u,
+                   serial->is_peer_waiting ? ", more is waiting" : "");
+    add(context, "fifo", text);
+    (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)serial->sent);
+    add(context, "sent", text);
+    (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)serial->received);
+    add(context, "received", text);
+    (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)serial->overruns);
+    add(context, "overruns", text);
+}
+
+static const struct vdev_option options[] = {
+    {
+        .name = "hostdev",
+        .kind = VDEV_OPTION_HOSTDEV,
+        .fallback = "-",
+        .doc = "what is at the other end of the wire",
+    },
+    {.name = NULL},
+};
+
+static const struct vdev_region default_regions[] = {
+    {.space = VDEV_SPACE_IO, .start = 0x3f8, .size = REGISTER_COUNT},
+};
+
+static const struct vdev_ops ops = {
+    .size = sizeof(ops),
+    .create = ser8250_create,
+    .destroy = ser8250_destroy,
+    .reset = ser8250_reset,
+    .read = ser8250_read,
+    .write = ser8250_write,
+    .receive = ser8250_receive,
+    .state = ser8250_state,
+};
+
+static const struct vdev_module module = {
+    .size = sizeof(module),
+    .abi = QVM_VDEV_ABI,
+    .name = "ser8250",
+    .doc = "serial port (16550A)",
+    .options = options,
+    .default_regions = default_regions,
+    .default_region_count = 1,
+    .default_intr = 4,
+    .acpi_hid = "PNP0501",
+    .ops = &ops,
+};
+
+QVM_VDEV_EXPORT(module);
