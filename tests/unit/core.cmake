@@ -1,2 +1,3 @@
 qvm_unit_test(memory qvm-core)
 qvm_unit_test(bus qvm-core)
+qvm_unit_test(loader qvm-core)
