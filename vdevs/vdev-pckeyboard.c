@@ -78,7 +78,7 @@
 #define KEYBOARD_RESEND     0xfeu
 #define KEYBOARD_RESET      0xffu
 #define KEYBOARD_ACK        0xfau
-#define KEYBOARD_TEST_OK    0xaau
+#define KEYBOARD_BAT_OK     0xaau
 #define KEYBOARD_ID_1       0xabu
 #define KEYBOARD_ID_2       0x83u
 
@@ -270,7 +270,7 @@ static void start_keyboard_command(struct pckeyboard *kbd, uint8_t value)
         keyboard_default(kbd);
         kbd->leds = 0;
         answer(kbd, KEYBOARD_ACK);
-        answer(kbd, KEYBOARD_TEST_OK);
+        answer(kbd, KEYBOARD_BAT_OK);
         return;
     default:
         if (value < KEYBOARD_KEYS_FIRST || value > KEYBOARD_KEYS_LAST) {
