@@ -1,0 +1,200 @@
+/* Finding again what an earlier qvmd left running, and putting away what is over.
+ *
+ * The store says what there should be, the kernel says what there is. A process is ours only if
+ * its pid, start time and boot id are those that were written down; then it is spoken to, and
+ * whatever it answers or does not, it is not killed for it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/guest_inside.h"
+#include "daemon/instance_dir.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/log.h"
+
+/* Over without anybody to bury: after another boot, or never born. */
+static void end_without_process(struct guest *guest, enum guest_reason reason, const char *message)
+{
+    struct life_step step = {.event = reason_is_failure(reason) ? EVENT_died : EVENT_ended,
+                             .reason = reason,
+                             .message = message,
+                             .exit_status = -1};
+    struct err err = {0};
+
+    guest_release(guest->all, guest->name, guest->owner, guest->instance.id);
+    if (guest_life(guest, &step, &err) < 0) {
+        log_error("adopt: guest=%s why=\"%s\"", guest->name, err.msg);
+    }
+}
+
+/* What its instance holds, for those who look. */
+static void count_claims(struct guest *guest)
+{
+    struct reserve_held *held = NULL;
+    size_t count = 0;
+
+    if (reserve_list(guest->all->env.store, guest->instance.id, &held, &count, NULL) < 0) {
+        return; /* shown as unknown */
+    }
+    guest->memory = guest->vcpus = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (held[i].kind == RESOURCE_memory) {
+            guest->memory += held[i].amount;
+        } else if (held[i].kind == RESOURCE_cpu) {
+            guest->vcpus += held[i].amount;
+        }
+    }
+    reserve_held_free(held, count);
+}
+
+static int watch(struct guest *guest, struct err *err)
+{
+    const struct guests *guests = guest->all;
+    const struct store_instance *last = &guest->instance;
+    struct process_id id = {.pid = last->pid, .start_ticks = last->start_ticks};
+    struct worker_identity identity = {
+        .pid = last->pid, .instance = last->id, .nonce = last->nonce};
+    auto_close int pidfd = -1;
+    int r;
+
+    (void)snprintf(id.boot_id, sizeof(id.boot_id), "%s", last->boot_id);
+    cleanup_close(&guest->dir_fd);
+    /* Without its directory it cannot be spoken to, but its process counts all the same. */
+    (void)instance_dir_open(guests->env.run_fd, guest->name, last->id, &guest->dir_fd, NULL);
+    r = process_open(&id, &pidfd, err);
+    if (r < 0) {
+        return r;
+    }
+    r = worker_create(guests->env.loop, &identity, pidfd, -1, guest->dir_fd, &guest_worker_hooks,
+                      guest, &guest->worker, err);
+    if (r == 0) {
+        (void)take_fd(&pidfd); /* the worker's by now */
+    }
+    return r;
+}
+
+static void adopt(struct guest *guest)
+{
+    struct err err = {0};
+    int r;
+
+    if (strcmp(guest->instance.boot_id, guest->all->boot_id) != 0) {
+        end_without_process(guest, REASON_host_shutdown, "the host was restarted");
+        return;
+    }
+    if (guest->instance.pid <= 0) {
+        end_without_process(guest, REASON_unknown, "qvmd ended before the guest had a process");
+        return;
+    }
+    count_claims(guest);
+    r = watch(guest, &err);
+    if (r == -ESRCH) {
+        guest_bury(guest, NULL);
+    } else if (r < 0) {
+        log_error("adopt: cannot watch guest=%s pid=%d why=\"%s\"", guest->name,
+                  guest->instance.pid, err.msg);
+        (void)guest_life(guest, &(struct life_step){.event = EVENT_lose}, NULL);
+    } else {
+        worker_connect(guest->worker);
+    }
+}
+
+static int is_needed(void *context, const char *dir_name)
+{
+    const struct guests *guests = context;
+    const struct guest *guest;
+    char name[INSTANCE_DIR_NAME_SIZE];
+
+    TAILQ_FOREACH(guest, &guests->list, link)
+    {
+        if (state_has_process(guest->state) &&
+            strcmp(instance_dir_name(guest->name, guest->instance.id, name), dir_name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Ended instances that have not let go of everything yet. */
+static void release_the_dead(struct guests *guests)
+{
+    struct store_instance *instances = NULL;
+    size_t count = 0;
+    struct err err = {0};
+
+    if (store_instances_holding(guests->env.store, &instances, &count, &err) < 0) {
+        log_error("adopt: cannot read who holds what why=\"%s\"", err.msg);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct guest *guest = guest_find(guests, instances[i].guest);
+
+        guest_release(guests, instances[i].guest, guest != NULL ? guest->owner : 0,
+                      instances[i].id);
+    }
+    free(instances);
+}
+
+void guests_adopt(struct guests *guests)
+{
+    struct guest *guest;
+    struct err err = {0};
+
+    release_the_dead(guests);
+    TAILQ_FOREACH(guest, &guests->list, link)
+    {
+        int r = store_instance_last(guests->env.store, guest->name, &guest->instance, &err);
+
+        if (r < 0) {
+            guest->instance = (struct store_instance){0};
+            if (r != -ENOENT) {
+                log_error("adopt: cannot read guest=%s why=\"%s\"", guest->name, err.msg);
+            }
+            continue;
+        }
+        guest->state = guest->instance.state;
+        if (state_has_process(guest->state)) {
+            adopt(guest);
+        }
+    }
+    instance_dir_sweep(guests->env.run_fd, is_needed, guests);
+}
+
+void guests_bound_logs(const struct guests *guests)
+{
+    const struct guest *guest;
+
+    TAILQ_FOREACH(guest, &guests->list, link)
+    {
+        int64_t gone = 0;
+
+        if (state_has_process(guest->state)) {
+            gone = instance_log_bound(guests->env.log_fd, guest->name);
+        }
+        if (gone != 0) {
+            log_info("guest: log cut guest=%s bytes=%lld", guest->name, (long long)gone);
+        }
+    }
+}
+
+void guests_reconcile(struct guests *guests)
+{
+    struct guest *guest;
+    bool is_writable =
+        store_degraded(guests->env.store) == NULL || store_retry(guests->env.store, NULL) == 0;
+
+    TAILQ_FOREACH(guest, &guests->list, link)
+    {
+        if (is_writable) {
+            guest_write_again(guest);
+        }
+        if (state_has_process(guest->state) && guest->worker == NULL) {
+            adopt(guest);
+        } else if (guest->worker != NULL && guest->state != STATE_starting &&
+                   !worker_is_connected(guest->worker)) {
+            worker_connect(guest->worker);
+        }
+    }
+    guest_release_again(guests);
+}

@@ -1,0 +1,219 @@
+/* The life of a guest, one step at a time: written, told, waited for, in that order. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/events.h"
+#include "daemon/guest_inside.h"
+#include "daemon/host/clock.h"
+#include "proto/base/log.h"
+
+/* What is new in the instance's row after this step. */
+static int write_state(struct guest *guest, struct err *err)
+{
+    struct store *store = guest->all->env.store;
+    const struct store_instance *now = &guest->instance;
+
+    if (state_has_process(guest->state)) {
+        return store_instance_set_state(store, now->id, guest->state, err);
+    }
+    return store_instance_end(store, now->id,
+                              &(struct store_end){.state = guest->state,
+                                                  .reason = now->reason,
+                                                  .message = now->message,
+                                                  .exit_status = now->exit_status,
+                                                  .ended = now->ended},
+                              err);
+}
+
+static uid_t pick_uid(const struct guests *guests, int64_t instance)
+{
+    const struct guests_env *env = &guests->env;
+    const struct guest *guest;
+
+    for (uint64_t i = 0; i < env->uid_count; i++) {
+        uid_t uid = env->uid_first + (uid_t)(((uint64_t)instance + i) % env->uid_count);
+        bool is_free = true;
+
+        TAILQ_FOREACH(guest, &guests->list, link)
+        {
+            is_free = is_free && !(state_has_process(guest->state) && guest->instance.uid == uid);
+        }
+        if (is_free) {
+            return uid;
+        }
+    }
+    return (uid_t)-1;
+}
+
+/* A new instance in place of the last one. */
+static int write_begin(struct guest *guest, struct store_instance *instance, struct err *err)
+{
+    struct store *store = guest->all->env.store;
+    int r = store_guest_set_desired(store, guest->name, STATE_running, err);
+
+    if (r == 0) {
+        r = store_instance_begin(store, instance, err);
+    }
+    if (r == 0 && geteuid() == 0) {
+        instance->uid = pick_uid(guest->all, instance->id);
+        if (instance->uid == (uid_t)-1) {
+            return err_set(err, -EAGAIN, "all %llu uids for guests are in use",
+                           (unsigned long long)guest->all->env.uid_count);
+        }
+        r = store_instance_set_uid(store, instance->id, instance->uid, err);
+    }
+    return r;
+}
+
+static void describe_event(const struct guest *guest, const struct life_step *step,
+                           struct msg_event *event)
+{
+    const struct store_instance *now = &guest->instance;
+
+    *event = (struct msg_event){
+        .what = (char *)(uintptr_t) "state",
+        .guest = (char *)(uintptr_t)guest->name,
+        .instance = now->id,
+        .pid = now->pid,
+        .state = (char *)(uintptr_t)words_name(&words_state, (int)guest->state),
+        .uid = step->uid,
+    };
+    if (!state_has_process(guest->state)) {
+        event->reason = (char *)(uintptr_t)words_name(&words_reason, (int)now->reason);
+        event->message = now->message[0] != '\0' ? (char *)(uintptr_t)now->message : NULL;
+    }
+}
+
+/* The step in one transaction; nothing is written on failure. */
+static int write_step(struct guest *guest, struct store_instance *begun, struct msg_event *event,
+                      char time[EVENTS_TIME_SIZE], struct err *err)
+{
+    auto_tx struct store_tx tx = {0};
+    int r = store_begin(guest->all->env.store, &tx, err);
+
+    if (r == 0 && begun != NULL) {
+        r = write_begin(guest, begun, err);
+        event->instance = begun->id;
+    } else if (r == 0) {
+        r = write_state(guest, err);
+    }
+    if (r == 0) {
+        r = events_write(guest->all->env.events, event, time, err);
+    }
+    return r == 0 ? store_commit(&tx, err) : r;
+}
+
+static void end_instance(struct guest *guest, const struct life_step *step)
+{
+    struct store_instance *now = &guest->instance;
+
+    now->reason = step->reason;
+    now->exit_status = step->exit_status;
+    (void)snprintf(now->message, sizeof(now->message), "%s",
+                   step->message != NULL ? step->message : "");
+    (void)clock_now_text(now->ended);
+}
+
+static void begin_instance(const struct guest *guest, struct store_instance *begun)
+{
+    *begun = (struct store_instance){.uid = geteuid(), .state = STATE_starting, .exit_status = -1};
+    (void)snprintf(begun->guest, sizeof(begun->guest), "%s", guest->name);
+    (void)snprintf(begun->boot_id, sizeof(begun->boot_id), "%s", guest->all->boot_id);
+    (void)snprintf(begun->nonce, sizeof(begun->nonce), "%s", guest->instance.nonce);
+    (void)clock_now_text(begun->started);
+}
+
+/* `start`: all of it is written, or it does not begin. The nonce stands in the instance already. */
+static int life_begin(struct guest *guest, const struct life_step *step, struct err *err)
+{
+    enum guest_state before = guest->state;
+    struct store_instance begun;
+    struct msg_event event;
+    char time[EVENTS_TIME_SIZE];
+    int r;
+
+    begin_instance(guest, &begun);
+    guest->state = STATE_starting;
+    describe_event(guest, step, &event);
+    event.pid = 0;
+    r = write_step(guest, &begun, &event, time, err);
+    if (r < 0) {
+        guest->state = before;
+        return r;
+    }
+    guest->instance = begun;
+    guest->desired = STATE_running;
+    guest->is_desired_unwritten = guest->is_state_unwritten = false;
+    events_publish(guest->all->env.events, &event);
+    guest_wake(guest);
+    return 0;
+}
+
+int guest_life(struct guest *guest, const struct life_step *step, struct err *err)
+{
+    int next = state_move(guest->state, step->event);
+    struct msg_event event;
+    struct err why = {0};
+    char time[EVENTS_TIME_SIZE];
+
+    if (next < 0) {
+        return err_set(err, -EALREADY, "guest '%s' is %s", guest->name,
+                       words_name(&words_state, (int)guest->state));
+    }
+    if (next == STATE_starting) {
+        return life_begin(guest, step, err);
+    }
+    if (!state_has_process((enum guest_state)next)) {
+        end_instance(guest, step);
+    }
+    guest->state = (enum guest_state)next;
+    guest->instance.state = guest->state;
+    describe_event(guest, step, &event);
+    guest->is_state_unwritten = write_step(guest, NULL, &event, time, &why) < 0;
+    if (guest->is_state_unwritten) {
+        log_error("guest: cannot write the state guest=%s state=%s why=\"%s\"", guest->name,
+                  words_name(&words_state, next), why.msg);
+        events_tell(guest->all->env.events, &event); /* kept in memory with its number */
+    } else {
+        events_publish(guest->all->env.events, &event);
+    }
+    guest_wake(guest);
+    return 0;
+}
+
+void guest_want(struct guest *guest, enum guest_state desired)
+{
+    struct err err = {0};
+
+    guest->desired = desired;
+    guest->is_desired_unwritten =
+        store_guest_set_desired(guest->all->env.store, guest->name, desired, &err) < 0;
+    if (guest->is_desired_unwritten) {
+        log_error("guest: cannot write what is wanted guest=%s why=\"%s\"", guest->name, err.msg);
+    }
+}
+
+void guest_write_again(struct guest *guest)
+{
+    struct store *store = guest->all->env.store;
+
+    if (guest->is_desired_unwritten) {
+        guest->is_desired_unwritten =
+            store_guest_set_desired(store, guest->name, guest->desired, NULL) < 0;
+    }
+    if (guest->is_state_unwritten) {
+        guest->is_state_unwritten = write_state(guest, NULL) < 0;
+    }
+}
+
+void guest_tell(struct guest *guest, const char *what, const char *message, uid_t uid)
+{
+    struct msg_event event;
+
+    describe_event(guest, &(struct life_step){.uid = uid}, &event);
+    event.what = (char *)(uintptr_t)what;
+    event.reason = NULL;
+    event.message = (char *)(uintptr_t)message;
+    events_tell(guest->all->env.events, &event);
+}

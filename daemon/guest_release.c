@@ -1,0 +1,155 @@
+/* A dead instance lets go of what it held.
+ *
+ * The kernel holds the truth about files: I/O of a dead process may still be in flight, and its
+ * lock lasts as long. So a claim on a file that nobody else may have is freed when a hand has
+ * found the lock free, and not before. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/guest_inside.h"
+#include "daemon/hand.h"
+#include "proto/base/log.h"
+
+#define UNLOCK_MS 30000
+
+struct guest_release {
+    LIST_ENTRY(guest_release) link;
+    struct guests *guests;
+    char name[GUEST_NAME_MAX + 1];
+    uid_t owner;
+    int64_t instance;
+    struct reserve_held *held;
+    size_t count, next; /* held[next..] are still to be looked at */
+    struct hand *hand;  /* NULL and still in the list: to be tried again */
+    bool is_late;       /* failed once: nobody of ours waits for it any more */
+};
+
+static void step(struct guest_release *release);
+
+static void let_starter_go_on(struct guests *guests, const char *name)
+{
+    struct guest *guest = guest_find(guests, name);
+
+    if (guest != NULL && !guest_is_releasing(guests, name)) {
+        guest_ask_again(guest);
+    }
+}
+
+static void end_release(struct guest_release *release)
+{
+    struct guests *guests = release->guests;
+    char name[GUEST_NAME_MAX + 1];
+
+    (void)snprintf(name, sizeof(name), "%s", release->name);
+    LIST_REMOVE(release, link);
+    reserve_held_free(release->held, release->count);
+    free(release);
+    let_starter_go_on(guests, name);
+}
+
+static void fail(struct guest_release *release, const struct err *err)
+{
+    log_warn("guest: holds on guest=%s instance=%lld why=\"%s\"", release->name,
+             (long long)release->instance, err->msg);
+    release->is_late = true;
+    let_starter_go_on(release->guests, release->name);
+}
+
+static void on_unlocked(void *data, struct hand_result *result)
+{
+    struct guest_release *release = data;
+
+    release->hand = NULL;
+    if (result->err.code != 0) {
+        fail(release, &result->err);
+        return;
+    }
+    release->next++;
+    step(release);
+}
+
+/* The next file, or the end. */
+static void step(struct guest_release *release)
+{
+    const struct reserve_held *held;
+    struct err err = {0};
+
+    while (release->next < release->count && !release->held[release->next].is_exclusive) {
+        release->next++;
+    }
+    if (release->next == release->count) {
+        if (reserve_free(release->guests->env.store, release->instance, &err) < 0) {
+            fail(release, &err);
+        } else {
+            end_release(release);
+        }
+        return;
+    }
+    held = &release->held[release->next];
+    if (hand_await_unlocked(release->guests->env.hands, release->owner, held->name, held->id,
+                            UNLOCK_MS, on_unlocked, release, &release->hand, &err) < 0) {
+        fail(release, &err);
+    }
+}
+
+void guest_release(struct guests *guests, const char *name, uid_t owner, int64_t instance)
+{
+    struct guest_release *release = calloc(1, sizeof(*release));
+    struct err err = {0};
+
+    if (release == NULL ||
+        reserve_list(guests->env.store, instance, &release->held, &release->count, &err) < 0) {
+        log_error("guest: cannot read what it holds guest=%s why=\"%s\"", name, err.msg);
+        free(release);
+        return; /* found again at the next start of qvmd */
+    }
+    release->guests = guests;
+    release->owner = owner;
+    release->instance = instance;
+    (void)snprintf(release->name, sizeof(release->name), "%s", name);
+    LIST_INSERT_HEAD(&guests->releases, release, link);
+    step(release);
+}
+
+bool guest_is_releasing(const struct guests *guests, const char *name)
+{
+    const struct guest_release *release;
+
+    LIST_FOREACH(release, &guests->releases, link)
+    {
+        if (!release->is_late && strcmp(release->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void guest_release_again(struct guests *guests)
+{
+    struct guest_release *release = LIST_FIRST(&guests->releases);
+
+    while (release != NULL) {
+        struct guest_release *next = LIST_NEXT(release, link);
+
+        if (release->hand == NULL) {
+            step(release);
+        }
+        release = next;
+    }
+}
+
+void guest_release_drop_all(struct guests *guests)
+{
+    struct guest_release *release;
+
+    while ((release = LIST_FIRST(&guests->releases)) != NULL) {
+        if (release->hand != NULL) {
+            hand_cancel(release->hand);
+        }
+        LIST_REMOVE(release, link);
+        reserve_held_free(release->held, release->count);
+        free(release);
+    }
+}

@@ -1,0 +1,24 @@
+/* The command line of qvmd: qvmd [--config FILE] [--private DIR]. */
+#ifndef QVM_DAEMON_OPTIONS_H
+#define QVM_DAEMON_OPTIONS_H
+
+#include <stdbool.h>
+
+struct config;
+struct err;
+
+struct options {
+    const char *config_path; /* NULL: the usual one, which may be missing */
+    const char *private_dir; /* NULL: none */
+    bool wants_help, wants_version;
+};
+
+extern const char options_usage[];
+
+/* -EINVAL: `err` says which word is wrong. */
+int options_parse(int argc, char **argv, struct options *options, struct err *err);
+
+/* The configuration that they lead to; the private directory is made if it is missing. */
+int options_read_config(const struct options *options, struct config *config, struct err *err);
+
+#endif
