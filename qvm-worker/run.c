@@ -24,6 +24,7 @@ struct run {
     struct machine *machine;
     uv_poll_t poll; /* of the machine's events */
     bool is_watched;
+    struct machine_spec machine_spec;             /* the machine keeps a pointer to it */
     struct machine_load loads[MACHINE_LOADS_MAX]; /* the plan's, with descriptors */
     int kvm_fd;
     uint64_t reboots;
@@ -180,7 +181,7 @@ static void on_progress(void *context, uint64_t done, uint64_t all)
 static int make_machine(struct run *run, struct err *err)
 {
     const struct plan *plan = run->spec.plan;
-    struct machine_spec spec = {
+    run->machine_spec = (struct machine_spec){
         .name = plan->name,
         .where = plan->where,
         .cpu_count = plan->cpu_count,
@@ -197,7 +198,7 @@ static int make_machine(struct run *run, struct err *err)
         .context = run,
     };
 
-    return machine_create(&spec, &run->machine, err);
+    return machine_create(&run->machine_spec, &run->machine, err);
 }
 
 static int add_device(struct run *run, const struct vdev_host_device *from, struct err *err)
