@@ -1,0 +1,1 @@
+qvm_fuzzer(loader qvm-core)
