@@ -193,7 +193,8 @@ static const char *keep_path(struct config_texts **list, const char *directory, 
 {
     struct config_texts *texts = calloc(1, sizeof(*texts));
 
-    if (texts == NULL || asprintf(&texts->text, "%s/%s", directory, name) < 0) {
+    if (texts == NULL ||
+        asprintf(&texts->text, "%s%s%s", directory, name[0] != '\0' ? "/" : "", name) < 0) {
         free(texts);
         return NULL;
     }
@@ -210,7 +211,7 @@ int config_make_private(struct config *config, const char *dir, struct err *err)
         return err_set(err, -EINVAL, "'%s' is not an absolute path", dir);
     }
     fresh.state_dir = keep_path(&fresh.texts, dir, "state");
-    fresh.run_dir = keep_path(&fresh.texts, dir, "run");
+    fresh.run_dir = keep_path(&fresh.texts, dir, ""); /* the socket is DIR/qvmd.sock */
     fresh.log_dir = keep_path(&fresh.texts, dir, "log");
     config->texts = fresh.texts;
     if (fresh.state_dir == NULL || fresh.run_dir == NULL || fresh.log_dir == NULL) {

@@ -44,7 +44,17 @@ static void on_signal(uv_signal_t *handle, int number)
     stop(daemon);
 }
 
-static int run(const struct config *config, struct err *err)
+static void announce(int ready_fd)
+{
+    static const char line[] = "ready\n";
+
+    if (ready_fd >= 0) {
+        (void)!write(ready_fd, line, sizeof(line) - 1); /* who does not listen need not know */
+        cleanup_close(&ready_fd);
+    }
+}
+
+static int run(const struct config *config, int ready_fd, struct err *err)
 {
     struct daemon daemon = {0};
     int r;
@@ -60,6 +70,8 @@ static int run(const struct config *config, struct err *err)
     r = rooms_open(&daemon.loop, config, &daemon.rooms, err);
     if (r < 0) {
         stop(&daemon);
+    } else {
+        announce(ready_fd);
     }
     (void)uv_run(&daemon.loop, UV_RUN_DEFAULT); /* to its end: nothing is left in it */
     if (daemon.rooms != NULL) {
@@ -92,7 +104,7 @@ int main(int argc, char **argv)
         r = options_read_config(&options, &config, &err);
     }
     if (r == 0) {
-        r = run(&config, &err);
+        r = run(&config, options.ready_fd, &err);
     }
     config_fini(&config);
     if (r < 0) {

@@ -1,4 +1,4 @@
-/* The command line of qvmd: qvmd [--config FILE] [--private DIR]. */
+/* The command line of qvmd. */
 #ifndef QVM_DAEMON_OPTIONS_H
 #define QVM_DAEMON_OPTIONS_H
 
@@ -10,6 +10,9 @@ struct err;
 struct options {
     const char *config_path; /* NULL: the usual one, which may be missing */
     const char *private_dir; /* NULL: none */
+    const char *worker_path; /* NULL: as configured */
+    const char *vdev_dir;    /* NULL: as configured */
+    int ready_fd;            /* -1: nobody wants to be told that qvmd listens */
     bool wants_help, wants_version;
 };
 

@@ -96,7 +96,7 @@ START_TEST(a_private_instance_moves_state_run_and_log)
     ck_assert_int_eq(config_make_private(&config, "relative", &err), -EINVAL);
     ck_assert_int_eq(config_make_private(&config, "/tmp/x", &err), 0);
     socket = config_socket_path(&config);
-    ck_assert_str_eq(socket, "/tmp/x/run/qvmd.sock");
+    ck_assert_str_eq(socket, "/tmp/x/qvmd.sock");
     ck_assert_str_eq(config.state_dir, "/tmp/x/state");
     ck_assert_str_eq(config.log_dir, "/tmp/x/log");
 }
