@@ -5,7 +5,7 @@
 #include "proto/base/err.h"
 #include "qvm-worker/plan_private.h"
 
-#define MEMORY_POOL "default"
+#define MEMORY_POOL "host"
 #define CPU_POOL    "shared"
 #define KVM_ID      "/dev/kvm"
 
