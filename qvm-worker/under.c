@@ -121,6 +121,7 @@ static void start(struct under *under)
     struct run_spec spec = {.fds = under->ask.fds, .on_reset = on_reset, .context = under};
     struct err err = {0};
 
+    (void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); /* from here on it outlives qvmd: spawn_fds.h */
     if (life_run(&under->life, &spec, &err) != 0) {
         log_line(LOG_fatal, "%s", err.msg);
         uv_stop(under->life.loop);
