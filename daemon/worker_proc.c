@@ -190,7 +190,9 @@ static void on_gone(uv_poll_t *poll, int status, int events)
     }
     worker->is_ended = true;
     (void)uv_poll_stop(&worker->life);
-    (void)uv_poll_stop(&worker->ready);
+    if (worker->ready_fd >= 0) {
+        (void)uv_poll_stop(&worker->ready);
+    }
     drop_link(worker);
     if (waitid(P_PIDFD, (id_t)worker->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) {
         end = (struct worker_end){.is_child = true, .code = info.si_code, .status = info.si_status};
