@@ -10,6 +10,19 @@ packages_fail() {
     exit 1
 }
 
+# attempt COMMAND...: run it so that its first failing line ends it but not us, and set $attempted
+# to its exit status. (In a condition the shell would run it to its end, -e or not.)
+# shellcheck disable=SC2034 # attempted is for the caller
+attempt() {
+    set +e
+    (
+        set -e
+        "$@"
+    )
+    attempted=$?
+    set -e
+}
+
 # packages_kernel METAPACKAGE: print the kernel package which METAPACKAGE depends on today.
 packages_kernel() {
     apt-cache depends --important "$1" 2>/dev/null |

@@ -5,14 +5,14 @@ import enum
 import json
 import os
 import shlex
+import signal
 import subprocess
-import sys
 import time
 
 from outside.machine import Monitor, MonitorError, chunks, lines, qemu_arguments
 
-SILENCE_LIMIT = 30  # ticks of one second without a heartbeat
-BOOT_LIMIT = 120  # the same, before the first one
+STDOUT, STDERR = 1, 2
+BOOT_SILENCE = 120  # ticks of one second before the first heartbeat
 
 
 class End(enum.Enum):
@@ -34,7 +34,7 @@ class Attempt:
         self._number = number
         self._boot = 1
         self._silence = 0
-        self._limit = BOOT_LIMIT
+        self._limit = BOOT_SILENCE
         self._started = time.monotonic()
         self._channel_log = open(os.path.join(run_dir, "channel.log"), "w", encoding="utf-8")
         self._frames = b""
@@ -82,6 +82,10 @@ class Attempt:
             for server in servers:
                 server.close()
             self._channel_log.close()
+
+    def interrupt(self, status):
+        """End now, with this exit status."""
+        self._end(End.EXIT, status)
 
     def _end(self, how, status=0):
         if not self._ended.done():
@@ -165,7 +169,7 @@ class Attempt:
         async for line in lines(reader):
             self.log(line)
             self._silence = 0
-            self._limit = SILENCE_LIMIT
+            self._limit = self._options.silence
             self._note("first heartbeat")
 
     async def _serve_run(self, reader, _writer):
@@ -185,9 +189,12 @@ class Attempt:
         if kind == b"x":
             self._end(End.EXIT, int(payload))
             return
-        stream = sys.stdout if kind == b"o" else sys.stderr
-        stream.buffer.write(payload)
-        stream.flush()
+        fd = STDOUT if kind == b"o" else STDERR
+        try:
+            while payload:
+                payload = payload[os.write(fd, payload) :]
+        except BrokenPipeError:
+            self._end(End.EXIT, 128 + signal.SIGPIPE)  # as for any program whose reader left
 
     async def _serve_monitor(self, reader, writer):
         self._monitor = Monitor(reader, writer, self.log)
@@ -198,7 +205,7 @@ class Attempt:
 
     def _on_reset(self):
         self._boot += 1
-        self._limit = BOOT_LIMIT
+        self._limit = BOOT_SILENCE
         self._frames = b""  # a frame that the reset cut off
 
     async def _serve_ask(self, reader, writer):

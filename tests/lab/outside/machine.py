@@ -5,6 +5,7 @@ import json
 import os
 
 DEVICE_DELETED_TIMEOUT = 30.0
+DRAIN_SECONDS = 0.2
 NVME_SIZE = 64 << 20
 
 
@@ -21,7 +22,7 @@ def qemu_arguments(options, cache, run_dir, settings):
         *("-accel", "tcg,thread=multi", "-machine", "q35,kernel-irqchip=off"),
         *("-cpu", "EPYC,+svm,+npt", "-smp", str(options.cpus), "-m", str(options.memory)),
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
-        *("-kernel", os.path.join(cache, "kernel/vmlinuz")),
+        *("-kernel", os.path.join(cache, "kernel/vmlinux")),
         *("-initrd", os.path.join(cache, "initrd.img")),
         *("-append", "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt"),
         *("-serial", "file:" + os.path.join(run_dir, "console.log")),
@@ -149,7 +150,14 @@ class Monitor:
             raise MonitorError(f"L1 does not let the device '{name}' go") from None
 
     async def reset(self):
-        """Press the reset button: L1 boots again and runs its script again."""
+        """Press the reset button: L1 boots again and runs its script again.
+
+        It is stopped a moment before, so that what it has sent is read before the reset drops
+        the rest.
+        """
+        await self.execute("stop")
+        await asyncio.sleep(DRAIN_SECONDS)
         await self.execute("set-action", reboot="reset")
         await self.execute("system_reset")
         await self.execute("set-action", reboot="shutdown")
+        await self.execute("cont")

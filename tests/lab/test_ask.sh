@@ -1,0 +1,50 @@
+#!/bin/bash
+# The script inside can have devices plugged in and out, and the machine reset.
+. "$(dirname "$0")/checks.sh"
+
+cat >"$scratch/inside.sh" <<'END'
+#!/bin/bash
+# The PCI addresses of network cards, each as one word.
+cards() { grep -l '^0x020000' /sys/bus/pci/devices/*/class | cut -d / -f 6 | tr '\n' ' '; }
+until_cards() { for _ in $(seq 100); do [ "$(cards | wc -w)" = "$1" ] && break; sleep 0.1; done; }
+
+if [ "$LAB_BOOT" = 2 ]; then
+    cat /proc/sys/kernel/random/boot_id >>/lab-out/boots
+    echo "second boot with $(cards | wc -w) cards"
+    exit 5
+fi
+cat /proc/sys/kernel/random/boot_id >/lab-out/boots
+echo "first $(cards | wc -w)"
+lab-ask device_add e1000e,id=nic1,netdev=n1,bus=slot0 && until_cards 2
+echo "after device_add $(cards | wc -w)"
+lab-ask device_del nic1 && until_cards 1
+echo "after device_del $(cards | wc -w)"
+lab-ask device_del nic1
+echo "a second device_del: $?"
+lab-ask make-coffee
+echo "an unknown word: $?"
+lab-ask qmp '{"execute": "query-status"}'
+timeout 0.001 lab-ask boot
+for _ in 1 2 3 4 5; do lab-ask boot & done | sort | uniq -c
+wait
+head -c 200000 /dev/zero | tr '\0' 'x'
+echo
+lab-ask reset
+echo "never written"
+END
+chmod +x "$scratch/inside.sh"
+lab --out "$scratch/results" "$scratch/inside.sh"
+check "at first there is one network card" in_output "first 1"
+check "device_add makes it two" in_output "after device_add 2"
+check "device_del makes it one" in_output "after device_del 1"
+check "a device that is not there cannot be unplugged" in_output "a second device_del: 1"
+check "an unknown word is refused" in_output "an unknown word: 1"
+check "the refusal names the words" in_output "there are boot device_add device_del reset qmp"
+check "qmp reaches QEMU's monitor" in_output '"running"'
+check "five who ask at once get their five answers" grep -q '^ *5 1$' "$scratch/out"
+check "output written before the reset is complete" grep -qE '^x{200000}$' "$scratch/out"
+check "reset ends the first boot" [ "$(grep -c 'never written' "$scratch/out")" -eq 0 ]
+check "the script starts again after it" in_output "second boot with 1 cards"
+check "its exit status comes back" [ "$status" -eq 5 ]
+check "a boot id of its own each" [ "$(sort -u "$scratch/results/boots" | wc -l)" -eq 2 ]
+finish

@@ -1,0 +1,46 @@
+#!/bin/bash
+# KVM works in the lab: the stock Debian guest boots to its shell and obeys its power button.
+. "$(dirname "$0")/checks.sh"
+
+guest=$tree/build/cache/debian-guest
+"$tree/tests/guests/debian/make" "$guest" || exit 1
+
+cat >"$scratch/inside.sh" <<'END'
+#!/bin/bash
+guest=$1
+cd "$(mktemp -d)" || exit 1
+mkfifo to-guest monitor.in monitor.out
+exec 7<>monitor.out 8<>to-guest 9<>monitor.in
+# rtc=on: without a clock the guest's kernel looks for one for seconds.
+qemu-system-x86_64 -M microvm,rtc=on -accel kvm -cpu host -smp 2 -m 256 \
+    -nodefaults -no-user-config -display none -no-reboot \
+    -kernel "$guest/vmlinuz" -initrd "$guest/initrd.img" -append "console=ttyS0 quiet" \
+    -chardev stdio,id=guest -serial chardev:guest \
+    -chardev pipe,id=mon,path=monitor -mon chardev=mon \
+    <&8 >from-guest 2>qemu.err &
+qemu=$!
+until_guest_says() {
+    until grep -q "$1" from-guest; do
+        kill -0 $qemu || { cat from-guest qemu.err; exit 1; }
+        sleep 0.05
+    done
+}
+started=$EPOCHREALTIME
+until_guest_says "guest: shell ready"
+awk "BEGIN { printf \"seconds to the shell: %.2f\n\", $EPOCHREALTIME - $started }"
+printf 'echo "cpus=$(nproc)"\n' >&8
+until_guest_says "^cpus=2"
+echo "the shell answers"
+echo system_powerdown >&9
+until_guest_says "guest: power button"
+wait $qemu
+echo "QEMU ended with $?"
+END
+chmod +x "$scratch/inside.sh"
+lab --timeout 150 "$scratch/inside.sh" "$guest"
+check "the stock Debian guest boots to its shell" in_output "seconds to the shell"
+check "with two CPUs, and its shell answers" in_output "the shell answers"
+check "it obeys the power button" in_output "QEMU ended with 0"
+check "nothing hung" hangs 0
+sed 's/^/    /' "$scratch/out"
+finish
