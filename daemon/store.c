@@ -45,7 +45,7 @@ static const char *shown_path(const struct store *store)
 /* Some errors roll the whole transaction back: what would follow must not stand alone. */
 static void note_rollback(struct store *store)
 {
-    if (store->depth > 0 && sqlite3_get_autocommit(store->db) != 0) {
+    if (store->depth > 0 && sqlite3_get_autocommit(store->connection.db) != 0) {
         store->is_broken = true;
     }
 }
@@ -58,7 +58,8 @@ static int fail_unusable(const struct store *store, struct err *err)
 /* Translate a result of sqlite3. */
 static int fail(struct store *store, int result, struct err *err)
 {
-    const char *words = store->db != NULL ? sqlite3_errmsg(store->db) : sqlite3_errstr(result);
+    const char *words = store->connection.db != NULL ? sqlite3_errmsg(store->connection.db)
+                                                     : sqlite3_errstr(result);
     const char *path = shown_path(store);
 
     if (result == SQLITE_NOMEM) {
@@ -91,28 +92,34 @@ int store_connect(struct store *store, const char *path, struct err *err)
     if (path == NULL) {
         flags |= SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY;
     }
-    result = sqlite3_open_v2(path != NULL ? path : ":memory:", &store->db, flags, NULL);
+    result = sqlite3_open_v2(path != NULL ? path : ":memory:", &store->connection.db, flags, NULL);
     if (result != SQLITE_OK) {
         result = fail(store, result, err);
         store_disconnect(store);
         return result;
     }
-    (void)sqlite3_extended_result_codes(store->db, 1);
-    (void)sqlite3_busy_timeout(store->db, OPEN_BUSY_MS);
-    (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    (void)sqlite3_extended_result_codes(store->connection.db, 1);
+    (void)sqlite3_busy_timeout(store->connection.db, OPEN_BUSY_MS);
+    (void)sqlite3_db_config(store->connection.db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     return 0;
 }
 
 void store_disconnect(struct store *store)
 {
+    struct store_connection *connection = &store->connection;
+
+    for (size_t i = 0; i < connection->statement_count; i++) {
+        (void)sqlite3_finalize(connection->statements[i]); /* repeats an error that was told */
+    }
+    connection->statement_count = 0;
     /* fails only with statements left open, which would be a bug */
-    (void)sqlite3_close(store->db);
-    store->db = NULL;
+    (void)sqlite3_close(connection->db);
+    connection->db = NULL;
 }
 
 int store_script(struct store *store, const char *sql, struct err *err)
 {
-    int result = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
+    int result = sqlite3_exec(store->connection.db, sql, NULL, NULL, NULL);
 
     return result == SQLITE_OK ? 0 : fail(store, result, err);
 }
@@ -123,6 +130,46 @@ const char *store_degraded(const struct store *store)
 }
 
 /* ---- statements ---- */
+
+/* PRAGMAs may act when they are prepared, so they are prepared each time. */
+static bool may_keep(const struct store_connection *connection, const char *sql)
+{
+    return connection->statement_count < STORE_STATEMENTS_MAX && strncmp(sql, "PRAGMA", 6) != 0;
+}
+
+/* A statement that is ready for values; `*is_kept`: it belongs to the connection. */
+static int prepare(struct store_connection *connection, const char *sql, sqlite3_stmt **statement,
+                   bool *is_kept)
+{
+    int result;
+
+    for (size_t i = 0; i < connection->statement_count; i++) {
+        *statement = connection->statements[i];
+        if (strcmp(sqlite3_sql(*statement), sql) == 0 && sqlite3_stmt_busy(*statement) == 0) {
+            *is_kept = true;
+            return SQLITE_OK;
+        }
+    }
+    *is_kept = may_keep(connection, sql);
+    result = sqlite3_prepare_v3(connection->db, sql, -1, *is_kept ? SQLITE_PREPARE_PERSISTENT : 0,
+                                statement, NULL);
+    *is_kept = *is_kept && result == SQLITE_OK;
+    if (*is_kept) {
+        connection->statements[connection->statement_count++] = *statement;
+    }
+    return result;
+}
+
+/* Both repeat what the last step reported. */
+static void put_back(sqlite3_stmt *statement, bool is_kept)
+{
+    if (is_kept) {
+        (void)sqlite3_reset(statement);
+        (void)sqlite3_clear_bindings(statement);
+    } else {
+        (void)sqlite3_finalize(statement);
+    }
+}
 
 static int bind(sqlite3_stmt *statement, const struct store_value *values)
 {
@@ -180,6 +227,7 @@ static int run(struct store *store, const char *sql, const struct store_value *v
 {
     sqlite3_stmt *statement = NULL;
     sqlite3_int64 changes;
+    bool is_kept = false;
     int result;
     int r;
 
@@ -187,8 +235,8 @@ static int run(struct store *store, const char *sql, const struct store_value *v
     if (store->is_broken) {
         return fail_unusable(store, err);
     }
-    changes = sqlite3_total_changes64(store->db);
-    result = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL);
+    changes = sqlite3_total_changes64(store->connection.db);
+    result = prepare(&store->connection, sql, &statement, &is_kept);
     if (result == SQLITE_OK) {
         result = bind(statement, values);
     }
@@ -197,8 +245,8 @@ static int run(struct store *store, const char *sql, const struct store_value *v
     } else {
         r = fail(store, result, err);
     }
-    (void)sqlite3_finalize(statement); /* repeats what step() reported */
-    *row_count += sqlite3_total_changes64(store->db) - changes;
+    put_back(statement, is_kept);
+    *row_count += sqlite3_total_changes64(store->connection.db) - changes;
     return r;
 }
 
@@ -259,7 +307,8 @@ int store_begin(struct store *store, struct store_tx *tx, struct err *err)
     if (store->is_broken || store->is_read_only) {
         return fail_unusable(store, err);
     }
-    r = store_script(store, store->depth == 0 ? "BEGIN IMMEDIATE" : "SAVEPOINT inner", err);
+    r = store_run(store, store->depth == 0 ? "BEGIN IMMEDIATE" : "SAVEPOINT inner", BIND_NONE, NULL,
+                  NULL, err);
     if (r != 0) {
         return r;
     }
@@ -287,7 +336,7 @@ int store_commit(struct store_tx *tx, struct err *err)
     if (is_outermost) {
         crash_point();
     }
-    r = store_script(store, is_outermost ? "COMMIT" : "RELEASE inner", err);
+    r = store_run(store, is_outermost ? "COMMIT" : "RELEASE inner", BIND_NONE, NULL, NULL, err);
     if (r != 0) {
         store_rollback(tx);
         return r;
@@ -317,7 +366,7 @@ void store_rollback(struct store_tx *tx)
             store->is_broken = true;
         }
     } else {
-        if (sqlite3_get_autocommit(store->db) == 0) {
+        if (sqlite3_get_autocommit(store->connection.db) == 0) {
             (void)store_script(store, "ROLLBACK", NULL);
         }
         store->is_broken = false;

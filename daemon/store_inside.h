@@ -12,6 +12,16 @@
 
 struct msg_event;
 struct sqlite3;
+struct sqlite3_stmt;
+
+#define STORE_STATEMENTS_MAX 64 /* more than the store has */
+
+/* The database, and the statements that it was asked before, ready to be asked again. */
+struct store_connection {
+    struct sqlite3 *db;
+    struct sqlite3_stmt *statements[STORE_STATEMENTS_MAX];
+    size_t statement_count;
+};
 
 /* Events that could not be written yet. */
 struct store_waiting {
@@ -22,7 +32,7 @@ struct store_waiting {
 };
 
 struct store {
-    struct sqlite3 *db;
+    struct store_connection connection;
     char *path;  /* NULL: in memory */
     int lock_fd; /* -1: in memory */
     const char *const *migrations;

@@ -238,14 +238,15 @@ int store_attach(struct store *store, struct err *err)
     struct store fresh = *store;
     int r;
 
-    fresh.db = NULL;
+    fresh.connection = (struct store_connection){0};
+    fresh.is_damaged = false;
     r = store->path != NULL ? make_file(store, &why) : 0;
     if (r == 0) {
         r = open_database(&fresh, store->path, &why);
     }
     if (r == 0) {
         store_disconnect(store);
-        store->db = fresh.db;
+        store->connection = fresh.connection;
         store->is_read_only = false;
         store->degraded[0] = '\0';
         return 0;
@@ -253,7 +254,7 @@ int store_attach(struct store *store, struct err *err)
     if (r != -EROFS || store->path == NULL) {
         return err_set(err, r, "%s", why.msg);
     }
-    if (store->db == NULL) {
+    if (store->connection.db == NULL) {
         r = open_copy(store, err);
         if (r != 0) {
             return r;

@@ -3,7 +3,9 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/host/text.h"
 #include "proto/base/err.h"
@@ -33,6 +35,7 @@ int cpus_count_list(const char *list, int *count, struct err *err)
 {
     const char *rest = list;
     long sum = 0;
+    bool is_whole = false;
     long next = 0; /* the list goes upward: nothing is counted twice */
 
     for (;;) {
@@ -55,14 +58,12 @@ int cpus_count_list(const char *list, int *count, struct err *err)
         sum += last - first + 1;
         next = last + 1;
         if (*rest != ',') {
+            is_whole = *rest == '\0' || strcmp(rest, "\n") == 0;
             break;
         }
         rest++;
     }
-    if (*rest == '\n') {
-        rest++;
-    }
-    if (*rest != '\0' || sum == 0) {
+    if (!is_whole) {
         return err_set(err, -EINVAL, "'%s' is not a list of CPUs", list);
     }
     *count = (int)sum;

@@ -133,9 +133,9 @@ static inline struct hand_file stream(const char *path, bool is_readable, bool i
         .path = path, .is_readable = is_readable, .is_writable = is_writable, .is_stream = true};
 }
 
-/* As UNIT_MAIN, each test between setup() and teardown(). */
-#define HAND_MAIN(name, ...)                                                                       \
-    int main(void)                                                                                 \
+/* A function that runs tests as UNIT_MAIN does, each between setup() and teardown(). */
+#define HAND_RUN(function, name, ...)                                                              \
+    static int function(void)                                                                      \
     {                                                                                              \
         const TTest *const tests[] = {__VA_ARGS__};                                                \
         Suite *suite = suite_create(name);                                                         \
@@ -153,6 +153,13 @@ static inline struct hand_file stream(const char *path, bool is_readable, bool i
         failed = srunner_ntests_failed(runner);                                                    \
         srunner_free(runner);                                                                      \
         return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;                                          \
+    }
+
+#define HAND_MAIN(name, ...)                                                                       \
+    HAND_RUN(run_all, name, __VA_ARGS__)                                                           \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        return run_all();                                                                          \
     }
 
 #endif

@@ -1,0 +1,432 @@
+/* The store in its file: lock, modes, migrations, damage, full and read-only disks, kill -9. */
+#include "tests/unit/store_unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NOBODY 65534
+
+static char directory[64];
+static char path[96];
+
+/* Modes mean nothing to root: be nobody, who owns the directory. */
+static void setup(void)
+{
+    (void)snprintf(directory, sizeof(directory), "/tmp/test_store-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    (void)snprintf(path, sizeof(path), "%s/qvm.db", directory);
+    if (geteuid() == 0) {
+        ck_assert_int_eq(chown(directory, NOBODY, NOBODY), 0);
+        ck_assert_int_eq(seteuid(NOBODY), 0);
+    }
+}
+
+static void teardown(void)
+{
+    char command[128];
+
+    (void)!seteuid(getuid());
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void expect_mode(const char *suffix)
+{
+    char name[128];
+    struct stat st;
+
+    (void)snprintf(name, sizeof(name), "%s%s", path, suffix);
+    ck_assert_int_eq(stat(name, &st), 0);
+    ck_assert_int_eq(st.st_mode & 07777, 0600);
+}
+
+START_TEST(all_files_are_private_whatever_the_umask)
+{
+    mode_t saved = umask(0);
+    auto_store struct store *store = test_store(path);
+
+    test_define(store, "web");
+    expect_mode("");
+    expect_mode("-wal");
+    expect_mode("-lock");
+    ck_assert_int_eq(chmod(path, 0644), 0);
+    store_close(take_ptr(store));
+    store = test_store(path);
+    expect_mode("");
+    (void)umask(saved);
+}
+END_TEST
+
+START_TEST(what_was_written_is_there_after_closing)
+{
+    auto_store struct store *store = test_store(path);
+    struct store_guest guest;
+
+    test_define(store, "web");
+    store_close(take_ptr(store));
+    store = test_store(path);
+    ck_assert_int_eq(store_guest_get(store, "web", &guest, NULL), 0);
+    store_guest_fini(&guest);
+}
+END_TEST
+
+START_TEST(a_second_daemon_is_refused_with_the_pid_of_the_first_before_it_opens_anything)
+{
+    auto_store struct store *first = test_store(path);
+    struct store *second = NULL;
+    struct err err = {0};
+    char expected[256];
+
+    ck_assert_int_eq(store_open(path, &second, &err), -EBUSY);
+    (void)snprintf(expected, sizeof(expected), "the store '%s' is held by another qvmd (pid %d)",
+                   path, (int)getpid());
+    ck_assert_str_eq(err.msg, expected);
+    ck_assert_ptr_null(second);
+    store_close(take_ptr(first));
+    first = test_store(path);
+}
+END_TEST
+
+/* ---- migrations ---- */
+
+START_TEST(an_older_database_is_copied_and_migrated)
+{
+    static const char *const steps[] = {"CREATE TABLE pet(name TEXT)",
+                                        "ALTER TABLE pet ADD COLUMN legs INTEGER DEFAULT 4"};
+    struct store *store = NULL;
+    struct err err = {0};
+    char copy[128];
+    int64_t legs = 0;
+
+    ck_assert_int_eq(store_open_with(path, steps, 1, &store, &err), 0);
+    ck_assert_int_eq(store_write_one(store, "INSERT INTO pet VALUES('rex')", BIND_NONE, &err), 0);
+    store_close(store);
+    ck_assert_msg(store_open_with(path, steps, 2, &store, &err) == 0, "%s", err.msg);
+    ck_assert_int_eq(store_run_int(store, "SELECT legs FROM pet", BIND_NONE, &legs, &err), 0);
+    ck_assert_int_eq(legs, 4);
+    store_close(store);
+    (void)snprintf(copy, sizeof(copy), "%s.version-1", path);
+    expect_mode(".version-1");
+    ck_assert_msg(store_open_with(copy, steps, 1, &store, &err) == 0, "%s", err.msg);
+    ck_assert_int_eq(store_run_int(store, "SELECT legs FROM pet", BIND_NONE, &legs, &err), -EIO);
+    store_close(store);
+}
+END_TEST
+
+START_TEST(a_migration_that_fails_changes_nothing)
+{
+    static const char *const good[] = {"CREATE TABLE pet(name TEXT)",
+                                       "CREATE TABLE house(name TEXT)"};
+    static const char *const bad[] = {"CREATE TABLE pet(name TEXT)",
+                                      "CREATE TABLE house(name TEXT); CREATE TABLE pet(x)"};
+    struct store *store = NULL;
+    struct err err = {0};
+
+    ck_assert_int_eq(store_open_with(path, good, 1, &store, &err), 0);
+    store_close(store);
+    ck_assert_int_eq(store_open_with(path, bad, 2, &store, &err), -EIO);
+    ck_assert_msg(store_open_with(path, good, 2, &store, &err) == 0, "%s", err.msg);
+    store_close(store);
+}
+END_TEST
+
+START_TEST(a_newer_database_is_refused_in_words)
+{
+    static const char *const steps[] = {"CREATE TABLE a(x)", "CREATE TABLE b(x)"};
+    struct store *store = NULL;
+    struct err err = {0};
+    char expected[256];
+
+    ck_assert_int_eq(store_open_with(path, steps, 2, &store, &err), 0);
+    store_close(take_ptr(store));
+    ck_assert_int_eq(store_open_with(path, steps, 1, &store, &err), -EOPNOTSUPP);
+    (void)snprintf(expected, sizeof(expected),
+                   "the store '%s' was written by a newer qvmd (its version is 2, this qvmd knows "
+                   "up to 1)",
+                   path);
+    ck_assert_str_eq(err.msg, expected);
+    ck_assert_ptr_null(store);
+}
+END_TEST
+
+/* ---- damage ---- */
+
+static void read_whole(const char *name, char **bytes, size_t *size)
+{
+    FILE *file = fopen(name, "r");
+
+    *bytes = malloc(1u << 20);
+    ck_assert_ptr_nonnull(file);
+    *size = fread(*bytes, 1, 1u << 20, file);
+    (void)fclose(file);
+}
+
+/* Opening fails with -EIO and a sentence that has `words`, and changes no byte. */
+static void expect_refused(const char *words)
+{
+    auto_free char *before = NULL;
+    auto_free char *after = NULL;
+    struct store *store = NULL;
+    struct err err = {0};
+    size_t before_size;
+    size_t after_size;
+
+    read_whole(path, &before, &before_size);
+    ck_assert_int_eq(store_open(path, &store, &err), -EIO);
+    ck_assert_msg(strstr(err.msg, words) != NULL, "%s", err.msg);
+    ck_assert_ptr_null(store);
+    read_whole(path, &after, &after_size);
+    ck_assert_uint_eq(before_size, after_size);
+    ck_assert_mem_eq(before, after, before_size);
+}
+
+static void overwrite(off_t offset, const char *bytes, size_t size)
+{
+    auto_close int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    ck_assert_int_eq(pwrite(fd, bytes, size, offset), (ssize_t)size);
+}
+
+START_TEST(a_damaged_database_is_refused_and_kept)
+{
+    struct store *store = test_store(path);
+    char rubbish[4096];
+
+    test_define(store, "web");
+    store_close(store);
+    memset(rubbish, 0x5a, sizeof(rubbish));
+    overwrite(4096, rubbish, sizeof(rubbish));
+    expect_refused("is damaged");
+}
+END_TEST
+
+START_TEST(a_file_that_is_no_database_is_refused_and_kept)
+{
+    overwrite(0, "This is a text that somebody wrote.\n", 36);
+    expect_refused("is damaged");
+}
+END_TEST
+
+START_TEST(the_database_of_another_program_is_refused_and_kept)
+{
+    static const char *const steps[] = {"CREATE TABLE music(title)"};
+    struct store *store = NULL;
+
+    ck_assert_int_eq(store_open_with(path, steps, 1, &store, NULL), 0);
+    ck_assert_int_eq(store_run(store, "PRAGMA application_id=7", BIND_NONE, NULL, NULL, NULL), 0);
+    store_close(take_ptr(store));
+    expect_refused("is the database of another program");
+}
+END_TEST
+
+/* ---- disks ---- */
+
+/* No file may grow beyond `size` bytes: writing fails as on a broken disk. */
+static void limit_files(rlim_t size)
+{
+    struct rlimit limit;
+
+    (void)signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = size;
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+START_TEST(a_disk_that_fails_changes_nothing_and_is_found_sound_again)
+{
+    auto_store struct store *store = test_store(path);
+    struct store_guest guest;
+    struct err err = {0};
+
+    test_define(store, "web");
+    limit_files(0);
+    ck_assert_int_eq(store_guest_set_desired(store, "web", STATE_running, &err), -EROFS);
+    ck_assert_str_eq(err.msg, store_degraded(store));
+    ck_assert_ptr_nonnull(strstr(err.msg, "cannot be written"));
+    ck_assert_int_eq(test_event(store, "kept"), 1);
+    ck_assert_int_eq(store_retry(store, NULL), -EROFS);
+    ck_assert_int_eq(store_guest_get(store, "web", &guest, NULL), 0);
+    ck_assert_int_eq(guest.desired, STATE_stopped);
+    store_guest_fini(&guest);
+
+    limit_files(RLIM_INFINITY);
+    ck_assert_int_eq(store_retry(store, NULL), 0);
+    ck_assert_ptr_null(store_degraded(store));
+    ck_assert_int_eq(store_guest_set_desired(store, "web", STATE_running, NULL), 0);
+    store_close(take_ptr(store));
+    store = test_store(path);
+    ck_assert_int_eq(store_event_last(store), 1);
+}
+END_TEST
+
+/* A child that leaves a log behind: it commits guest `web` and event 1, begins more, and dies. */
+static void leave_log(void)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        struct store *store = test_store(path);
+        struct store_tx tx = {0};
+
+        test_define(store, "web");
+        test_event(store, "committed");
+        ck_assert_int_eq(store_begin(store, &tx, NULL), 0);
+        test_define(store, "ghost");
+        test_event(store, "not committed");
+        (void)kill(getpid(), SIGKILL);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status));
+}
+
+START_TEST(after_kill_9_what_was_committed_is_there_and_nothing_else)
+{
+    auto_store struct store *store = NULL;
+    struct store_guest guest;
+
+    leave_log();
+    store = test_store(path);
+    ck_assert_int_eq(store_guest_get(store, "ghost", &guest, NULL), -ENOENT);
+    ck_assert_int_eq(store_guest_get(store, "web", &guest, NULL), 0);
+    store_guest_fini(&guest);
+    ck_assert_int_eq(test_event(store, "next"), 2);
+}
+END_TEST
+
+START_TEST(a_read_only_database_is_read_with_its_log_and_degraded_until_it_can_be_written)
+{
+    auto_store struct store *store = NULL;
+    struct store_guest guest;
+    struct err err = {0};
+    char log[128];
+
+    leave_log();
+    (void)snprintf(log, sizeof(log), "%s-wal", path);
+    ck_assert_int_eq(chmod(path, 0400), 0);
+    ck_assert_int_eq(chmod(log, 0400), 0);
+    ck_assert_int_eq(chmod(directory, 0500), 0);
+    store = test_store(path);
+    ck_assert_msg(strstr(store_degraded(store), "cannot be written: Permission denied") != NULL,
+                  "%s", store_degraded(store));
+    ck_assert_int_eq(store_guest_get(store, "web", &guest, NULL), 0);
+    store_guest_fini(&guest);
+    ck_assert_int_eq(store_guest_set_desired(store, "web", STATE_running, &err), -EROFS);
+    ck_assert_int_eq(test_event(store, "kept"), 2);
+    ck_assert_int_eq(store_retry(store, NULL), -EROFS);
+
+    ck_assert_int_eq(chmod(directory, 0700), 0);
+    ck_assert_int_eq(chmod(path, 0600), 0);
+    ck_assert_int_eq(chmod(log, 0600), 0);
+    ck_assert_int_eq(store_retry(store, &err), 0);
+    ck_assert_ptr_null(store_degraded(store));
+    store_close(take_ptr(store));
+    store = test_store(path);
+    ck_assert_int_eq(store_event_last(store), 2);
+}
+END_TEST
+
+#ifdef QVM_CRASH_POINTS
+/* The walk of one instance, in steps as qvmd takes them. */
+static void live_a_life(void)
+{
+    struct store *store = test_store(path);
+    struct store_tx tx = {0};
+    int64_t id;
+
+    ck_assert_int_eq(store_begin(store, &tx, NULL), 0);
+    id = test_instance(store, "web", 4711);
+    test_event(store, "starting");
+    ck_assert_int_eq(store_commit(&tx, NULL), 0);
+    ck_assert_int_eq(store_begin(store, &tx, NULL), 0);
+    ck_assert_int_eq(store_instance_set_state(store, id, STATE_running, NULL), 0);
+    test_event(store, "running");
+    ck_assert_int_eq(store_commit(&tx, NULL), 0);
+    ck_assert_int_eq(store_begin(store, &tx, NULL), 0);
+    test_end(store, id);
+    test_event(store, "stopped");
+    ck_assert_int_eq(store_commit(&tx, NULL), 0);
+    store_close(store);
+}
+
+/* Events and states were written together. */
+static void expect_consistent(void)
+{
+    auto_store struct store *store = test_store(path);
+    int64_t last = store_event_last(store);
+    struct store_instance instance;
+    int r = store_instance_last(store, "web", &instance, NULL);
+
+    ck_assert_int_eq(r, last == 0 ? -ENOENT : 0);
+    if (r == 0) {
+        ck_assert_int_eq(instance.state, last == 1   ? STATE_starting
+                                         : last == 2 ? STATE_running
+                                                     : STATE_stopped);
+        ck_assert_int_eq(instance.ended[0] == '\0', last < 3);
+    }
+}
+
+START_TEST(killed_at_any_durable_step_states_and_events_agree)
+{
+    int crashes = 0;
+    int status;
+
+    do {
+        char number[16];
+        pid_t pid;
+
+        (void)snprintf(number, sizeof(number), "%d", ++crashes);
+        ck_assert_int_eq(setenv("QVM_CRASH_AT", number, 1), 0);
+        (void)unlink(path);
+        pid = fork();
+        if (pid == 0) {
+            live_a_life();
+            _exit(0);
+        }
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(unsetenv("QVM_CRASH_AT"), 0);
+        expect_consistent();
+    } while (WIFSIGNALED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
+    ck_assert_int_eq(crashes, 2 * 3 + 1); /* before and after each commit; then it lived */
+}
+END_TEST
+#endif
+
+int main(void)
+{
+    Suite *suite = suite_create("store_file");
+    TCase *tcase = tcase_create("store_file");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, all_files_are_private_whatever_the_umask);
+    tcase_add_test(tcase, what_was_written_is_there_after_closing);
+    tcase_add_test(tcase,
+                   a_second_daemon_is_refused_with_the_pid_of_the_first_before_it_opens_anything);
+    tcase_add_test(tcase, an_older_database_is_copied_and_migrated);
+    tcase_add_test(tcase, a_migration_that_fails_changes_nothing);
+    tcase_add_test(tcase, a_newer_database_is_refused_in_words);
+    tcase_add_test(tcase, a_damaged_database_is_refused_and_kept);
+    tcase_add_test(tcase, a_file_that_is_no_database_is_refused_and_kept);
+    tcase_add_test(tcase, the_database_of_another_program_is_refused_and_kept);
+    tcase_add_test(tcase, a_disk_that_fails_changes_nothing_and_is_found_sound_again);
+    tcase_add_test(tcase, after_kill_9_what_was_committed_is_there_and_nothing_else);
+    tcase_add_test(tcase,
+                   a_read_only_database_is_read_with_its_log_and_degraded_until_it_can_be_written);
+#ifdef QVM_CRASH_POINTS
+    tcase_add_test(tcase, killed_at_any_durable_step_states_and_events_agree);
+#endif
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
