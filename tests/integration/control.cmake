@@ -1,0 +1,8 @@
+# qvm: alone on a terminal, and under a daemon that the test plays.
+find_program(QVM_PYTHON NAMES python3 REQUIRED)
+foreach(test qvm_alone qvm_under)
+  add_test(NAME integration-${test}
+    COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_${test}.py)
+  set_tests_properties(integration-${test} PROPERTIES LABELS integration TIMEOUT 120
+    ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR}")
+endforeach()

@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+"""A qvm under a daemon that a test plays: ask and grant, adoption, messages, ends, bad peers."""
+
+import os
+import signal
+import socket
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "fake"))
+from qvm_parent import Gone, QvmParent, definition  # noqa: E402
+
+BUILD = os.environ["QVM_BUILD"]
+QVM = os.path.join(BUILD, "qvm-worker/qvm")
+VDEVS = os.path.join(BUILD, "vdevs")
+GUESTS = os.path.join(BUILD, "tests/guests/bare")
+
+BARE = f"""system web
+ram 16M
+guest load {GUESTS}/guest.bzimage
+vdev ser8250 hostdev -
+"""
+BANNER = b"qvm-guest: up"
+PROMPT = b"> "
+
+
+class UnderTest(unittest.TestCase):
+    def spawn(self, text=BARE, **options):
+        qvm = QvmParent(QVM, VDEVS, definition(text), **options)
+        self.addCleanup(qvm.close)
+        return qvm
+
+    def attach(self, conversation, **members):
+        ours, theirs = socket.socketpair()
+        ours.settimeout(10)
+        conversation.send("attach", members, [theirs.fileno()])
+        theirs.close()
+        self.addCleanup(ours.close)
+        return ours
+
+    def read_until(self, console, wanted, count=1):
+        data = b""
+        while data.count(wanted) < count:
+            piece = console.recv(4096)
+            self.assertTrue(piece, data)
+            data += piece
+        return data
+
+    def test_asks_for_all_that_the_plan_needs_with_its_lines(self):
+        qvm = self.spawn()
+        conversation, hello = qvm.meet()
+        self.assertEqual(hello["instance"], 7)
+        self.assertFalse(hello.get("is_running", False))
+        self.assertEqual(len(conversation.fds), 1)  # the console ring
+        ask = conversation.expect("ask")
+        self.assertEqual([(item["kind"], item["id"], item["where"]) for item in ask["items"]], [
+            ("memory", "host", "t.qvmconf:2"), ("cpu", "shared", "t.qvmconf:1"),
+            ("kvm", "/dev/kvm", "t.qvmconf:1"),
+            ("file", f"{GUESTS}/guest.bzimage", "t.qvmconf:3")])
+        self.assertEqual(ask["items"][0]["amount"], 16 << 20)
+
+    def test_runs_types_and_powers_off(self):
+        qvm = self.spawn()
+        conversation = qvm.run()
+        console = self.attach(conversation)
+        self.read_until(console, PROMPT)
+        console.sendall(b"poweroff\r")
+        self.assertEqual(conversation.expect("ending")["reason"], "poweroff")
+        self.assertEqual(qvm.wait(), 0)
+        self.assertEqual(qvm.record()["reason"], "poweroff")
+        self.assertEqual(qvm.record()["status"], 0)
+
+    def test_the_power_button_reaches_the_guest(self):
+        qvm = self.spawn()
+        conversation = qvm.run()
+        self.read_until(self.attach(conversation), PROMPT)
+        conversation.send("power-button")
+        self.assertEqual(qvm.wait(), 0, qvm.log())
+        self.assertEqual(qvm.record()["reason"], "poweroff")
+
+    def test_end_is_a_power_cut(self):
+        qvm = self.spawn()
+        conversation = qvm.run()
+        conversation.send("end")
+        self.assertEqual(conversation.expect("ending")["status"], 3)
+        self.assertEqual(qvm.wait(), 3)
+        self.assertEqual(qvm.record()["reason"], "killed")
+
+    def test_a_reboot_stays_in_the_process_and_is_told(self):
+        qvm = self.spawn()
+        conversation = qvm.run()
+        console = self.attach(conversation)
+        self.read_until(console, PROMPT)
+        console.sendall(b"reboot\r")
+        self.assertEqual(conversation.expect("reset")["reboots"], 1)
+        self.read_until(console, BANNER)
+        self.assertTrue(qvm.is_alive())
+        again, hello = qvm.meet()
+        self.assertEqual(hello["reboots"], 1)
+        again.send("end")
+        self.assertEqual(qvm.wait(), 3)
+
+    def test_a_crash_of_the_guest_is_told_and_no_error_in_the_log(self):
+        qvm = self.spawn()
+        conversation = qvm.run()
+        self.read_until(self.attach(conversation), PROMPT)
+        conversation.send("input", {"data": "Y3Jhc2gN"})  # "crash\r"
+        self.assertEqual(qvm.wait(), 7, qvm.log())
+        self.assertEqual(qvm.record()["reason"], "guest-crash")
+        self.assertIn("triple fault", qvm.record()["message"])
+        self.assertTrue(qvm.log().startswith("run: ended reason=guest-crash"), qvm.log())
+
+    def test_a_new_daemon_takes_over_and_the_old_one_is_cut(self):
+        qvm = self.spawn()
+        first = qvm.run()
+        second, hello = qvm.meet()
+        self.assertTrue(hello["is_running"])
+        self.assertTrue(first.is_cut())
+        second.send("query", {"serial": 5})
+        state = second.expect("state")
+        self.assertEqual(state["serial"], 5)
+        self.assertIn("ser8250", [vdev["name"] for vdev in state["vdevs"]])
+        second.send("end")
+        self.assertEqual(qvm.wait(), 3)
+
+    def test_outlives_its_daemon_with_its_console_sessions(self):
+        qvm = self.spawn()
+        conversation = qvm.run()
+        console = self.attach(conversation)
+        self.read_until(console, PROMPT)
+        conversation.close()
+        console.sendall(b"mem\r")
+        self.read_until(console, b"0 errors")
+        again, hello = qvm.meet()
+        self.assertTrue(hello["is_running"])
+        scrollback = self.attach(again, read_only=True)
+        self.read_until(scrollback, BANNER)
+        again.send("power-button")
+        self.assertEqual(qvm.wait(), 0, qvm.log())
+
+    def test_ends_when_its_daemon_dies_before_the_guest_runs(self):
+        qvm = self.spawn()
+        conversation, _ = qvm.meet()
+        conversation.expect("ask")
+        conversation.close()
+        self.assertEqual(qvm.wait(), 64)
+        self.assertEqual(qvm.record()["reason"], "vmm-crash")
+
+    def test_a_denial_ends_it_with_the_line(self):
+        qvm = self.spawn()
+        conversation, _ = qvm.meet()
+        conversation.expect("ask")
+        conversation.send("deny", {"item": 0, "message": "16M are not there"})
+        self.assertEqual(qvm.wait(), 64)
+        self.assertEqual(qvm.record(), {"reason": "denied", "status": 64,
+                                        "message": "t.qvmconf:2: 16M are not there"})
+
+    def test_a_wrong_configuration_is_told_in_the_record(self):
+        qvm = self.spawn("system web\nram 5000\n")
+        self.assertEqual(qvm.wait(), 65)
+        self.assertEqual(qvm.record()["reason"], "config-error")
+        self.assertTrue(qvm.record()["message"].startswith("t.qvmconf:2: "), qvm.record())
+
+    def test_a_configuration_of_another_name_is_refused(self):
+        qvm = self.spawn("system db\nram 1M\n")
+        self.assertEqual(qvm.wait(), 65)
+        self.assertEqual(qvm.record()["message"],
+                         "t.qvmconf:1: the configuration is of VM 'db', not 'web'")
+
+    def test_an_image_that_is_none_is_refused_with_its_line(self):
+        qvm = self.spawn("system web\nram 16M\nguest load /etc/hostname-not-there\n")
+        conversation, _ = qvm.meet()
+        conversation.expect("ask")
+        conversation.send("deny", {"item": 3, "message": "No such file or directory"})
+        self.assertEqual(qvm.wait(), 64)
+        self.assertIn("t.qvmconf:3: ", qvm.record()["message"])
+
+    def check_cut(self, qvm, peer):
+        self.assertTrue(peer.is_cut())
+        self.assertTrue(qvm.is_alive())
+
+    def test_strangers_and_garbage_are_cut_and_the_guest_goes_on(self):
+        qvm = self.spawn()
+        conversation = qvm.run()
+        for packet in (b"garbage", b"{}", b'{"hello":{}}', b"\0" * 100, b"[" * 5000,
+                       b'{"power-button":{}}', b'{"running":{}}', b'{"hello":1}',
+                       b'{"hello":{"version":1,"nonce":"wrong"}}', b"x" * 65536):
+            stranger = qvm.connect()
+            stranger.send_raw(packet)
+            self.check_cut(qvm, stranger)
+        stranger = qvm.connect()
+        stranger.send_raw(b"x" * 65537)
+        self.check_cut(qvm, stranger)
+        conversation.send("query", {"serial": 1})
+        conversation.expect("state")
+
+    def test_descriptors_of_strangers_are_closed(self):
+        qvm = self.spawn()
+        conversation = qvm.run()
+        before = len(os.listdir(f"/proc/{qvm.pid}/fd"))
+        with open("/dev/null", encoding="utf-8") as null:
+            for _ in range(20):
+                conversation.send("query", {"serial": 1}, [null.fileno()] * 64)
+                conversation.expect("state")
+        conversation.send("query", {"serial": 2})
+        conversation.expect("state")
+        self.assertEqual(len(os.listdir(f"/proc/{qvm.pid}/fd")), before)
+
+    def test_a_silent_candidate_holds_nothing_up(self):
+        qvm = self.spawn()
+        qvm.run()
+        silent = [qvm.connect() for _ in range(3)]
+        again, hello = qvm.meet()
+        self.assertTrue(hello["is_running"])
+        again.send("query", {"serial": 1})
+        again.expect("state")
+        for peer in silent:
+            peer.close()
+
+    def test_a_daemon_that_does_not_read_is_cut(self):
+        qvm = self.spawn()
+        conversation = qvm.run()
+        try:
+            for serial in range(5000):
+                conversation.send("query", {"serial": serial})
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        self.assertTrue(conversation.is_cut())
+        again, hello = qvm.meet()
+        self.assertTrue(hello["is_running"])
+        again.send("end")
+        self.assertEqual(qvm.wait(), 3)
+
+    def test_a_peer_of_another_uid_is_cut(self):
+        qvm = self.spawn(daemon_uid=os.getuid() + 1)
+        with self.assertRaises((Gone, BrokenPipeError, ConnectionResetError)):
+            qvm.meet()
+        self.assertTrue(qvm.is_alive())
+
+    def test_a_grant_that_does_not_fit_the_ask_ends_it(self):
+        for grant in ({"items": [{"item": 9}]}, {"items": [{"item": 0}]},
+                      {"items": [{"item": 2, "has_descriptor": True}]},
+                      {"items": [{"item": 0}, {"item": 0}]}):
+            qvm = self.spawn()
+            conversation, _ = qvm.meet()
+            conversation.expect("ask")
+            conversation.send("grant", grant)
+            self.assertEqual(qvm.wait(), 64, grant)
+            self.assertEqual(qvm.record()["reason"], "vmm-crash")
+
+    def test_signals_do_what_the_manual_says(self):
+        qvm = self.spawn()
+        conversation = qvm.run()
+        self.read_until(self.attach(conversation), PROMPT)
+        os.kill(qvm.pid, signal.SIGUSR1)
+        os.kill(qvm.pid, signal.SIGUSR2)
+        conversation.send("query", {"serial": 1})
+        conversation.expect("state")
+        os.kill(qvm.pid, signal.SIGQUIT)
+        self.assertEqual(qvm.wait(), 3)
+        self.assertIn("state: device=ser8250", qvm.log())
+        self.assertIn("not supported yet", qvm.log())
+
+    def test_is_not_dumpable_and_opens_nothing(self):
+        qvm = self.spawn()
+        qvm.run()
+        time.sleep(0)
+        with open(f"/proc/{qvm.pid}/status", encoding="utf-8") as file:
+            status = dict(line.split(":\t", 1) for line in file.read().splitlines())
+        if os.environ.get("QVM_HAS_DOOR", "1") == "1":
+            self.assertEqual(status["Seccomp"].strip(), "2")
+
+
+if __name__ == "__main__":
+    unittest.main()
