@@ -102,9 +102,10 @@ void power_reset(struct power *power)
 
 void power_write_vector(const struct memory *memory)
 {
-    /* mov al, POWER_RESET_VALUE; mov dx, POWER_RESET; out dx, al; 1: hlt; jmp 1b */
+    /* mov al,POWER_RESET_VALUE; mov dl,LOW; mov dh,HIGH; out dx,al; 1: hlt; jmp 1b
+     * The bytes mean the same in real mode, where Linux comes from, and in any other. */
     static const uint8_t code[] = {
-        0xb0, POWER_RESET_VALUE, 0xba, POWER_RESET & 0xff, POWER_RESET >> 8, 0xee, 0xf4, 0xeb,
+        0xb0, POWER_RESET_VALUE, 0xb2, POWER_RESET & 0xff, 0xb6, POWER_RESET >> 8, 0xee, 0xf4, 0xeb,
         0xfd};
 
     (void)memory_copy_in(memory, gpa(LOADER_RESET_VECTOR), code, sizeof(code)); /* always there */

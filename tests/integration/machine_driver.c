@@ -166,8 +166,8 @@ static void uart_write(struct uart *uart, uint64_t offset, uint8_t value)
     }
 }
 
-static void on_uart(void *device, uint32_t region, uint64_t offset, uint32_t size,
-                    uint64_t *value, bool is_write)
+static void on_uart(void *device, uint32_t region, uint64_t offset, uint32_t size, uint64_t *value,
+                    bool is_write)
 {
     struct uart *uart = device;
 
@@ -235,8 +235,8 @@ static void on_event(void *context, const struct machine_event *event)
         mark("reset done");
         return;
     }
-    finish(driver, event->kind == MACHINE_EVENT_POWEROFF || event->kind == MACHINE_EVENT_RESET ? 0
-                                                                                               : 3);
+    finish(driver,
+           event->kind == MACHINE_EVENT_POWEROFF || event->kind == MACHINE_EVENT_RESET ? 0 : 3);
 }
 
 static void show(void *context, const char *name, const char *value)
@@ -340,10 +340,17 @@ int main(int argc, char **argv)
     static struct driver driver = {.resets_left = -1, .uart.mutex = PTHREAD_MUTEX_INITIALIZER};
     struct memory_range ram = {.size = 64ull << 20, .where = "ram:1"};
     struct machine_load loads[2] = {{.where = "load:1"}, {.where = "load:2"}};
-    struct machine_spec spec = {.name = "test", .where = "system:1", .cpu_count = 1, .ram = &ram,
-                                .ram_count = 1, .loads = loads, .load_count = 1,
-                                .cmdline = "console=ttyS0", .cmdline_where = "cmdline:1",
-                                .on_event = on_event, .context = &driver};
+    struct machine_spec spec = {.name = "test",
+                                .where = "system:1",
+                                .cpu_count = 1,
+                                .ram = &ram,
+                                .ram_count = 1,
+                                .loads = loads,
+                                .load_count = 1,
+                                .cmdline = "console=ttyS0",
+                                .cmdline_where = "cmdline:1",
+                                .on_event = on_event,
+                                .context = &driver};
     struct err err = {0};
     int option;
 
