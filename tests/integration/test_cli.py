@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "fake"))
 from fake_qvmd import FakeQvmd, Refusal, guest  # noqa: E402
 
 SOURCE = os.path.join(HERE, "..", "..")
-QVMCTL = os.environ["QVMCTL"]
+QVMCTL = os.path.join(os.environ["QVM_BUILD"], "cli", "qvmctl")
 
 HEADER = "NAME  STATE    PID  VCPUS  MEMORY  CPUS  DEVICES  UPTIME  RESTARTS  OWNER\n"
 

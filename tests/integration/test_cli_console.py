@@ -19,7 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "fake"))
 from fake_qvmd import FakeQvmd, Refusal, guest  # noqa: E402
 
-QVMCTL = os.environ["QVMCTL"]
+QVMCTL = os.path.join(os.environ["QVM_BUILD"], "cli", "qvmctl")
 ESCAPE = b"\x1d"
 
 
