@@ -81,10 +81,12 @@ static bool is_frozen(const struct mc146818 *rtc)
     return (rtc->ram[REG_B] & B_SET) != 0 || (rtc->ram[REG_A] & A_DV_RESET) == A_DV_RESET;
 }
 
+/* Wraps when the guest has set its clock to the last days that 64 bits can count: to the year
+ * 1677, which the calendar below can do as well. */
 static int64_t clock_ns(const struct mc146818 *rtc)
 {
     return is_frozen(rtc) ? rtc->frozen_ns
-                          : (int64_t)rtc->host->wall_ns(rtc->slot) + rtc->offset_ns;
+                          : (int64_t)(rtc->host->wall_ns(rtc->slot) + (uint64_t)rtc->offset_ns);
 }
 
 static int64_t floor_div(int64_t a, int64_t b)
@@ -183,7 +185,8 @@ static void set_clock(struct mc146818 *rtc, int64_t fraction_ns)
     if (seconds > INT64_MAX / NS_PER_S - DAY_S || seconds < 0) {
         seconds = 0;
     }
-    rtc->offset_ns = seconds * NS_PER_S + fraction_ns - (int64_t)rtc->host->wall_ns(rtc->slot);
+    rtc->offset_ns =
+        (int64_t)((uint64_t)(seconds * NS_PER_S + fraction_ns) - rtc->host->wall_ns(rtc->slot));
     rtc->second_seen = seconds;
 }
 
@@ -300,13 +303,13 @@ static void update_interrupt(struct mc146818 *rtc)
         deadline = time_of_period(rtc, rtc->periodic_seen + 1, period);
     }
     if (!is_pending && (enabled & (C_UF | C_AF)) != 0 && !is_frozen(rtc)) {
-        int64_t wait = NS_PER_S * ALARM_LOOK_S;
+        int64_t ns = clock_ns(rtc);
+        int64_t second = floor_div(ns, NS_PER_S);
         int64_t ring =
             (enabled & C_UF) != 0 ? rtc->second_seen + 1 : next_alarm(rtc, rtc->second_seen);
+        int64_t wait_s = ring < second + ALARM_LOOK_S ? ring - second : ALARM_LOOK_S;
+        int64_t wait = wait_s > 0 ? wait_s * NS_PER_S - (ns - second * NS_PER_S) : 1;
 
-        if (ring < INT64_MAX && ring * NS_PER_S - clock_ns(rtc) < wait) {
-            wait = ring * NS_PER_S - clock_ns(rtc);
-        }
         at = now_ns + (uint64_t)(wait > 0 ? wait : 1);
         deadline = deadline == 0 || at < deadline ? at : deadline;
     }
