@@ -128,5 +128,5 @@ for (const [name, run] of Object.entries(cases)) {
     console.log(`FAILED: ${name}: ${error.stack}`);
   }
 }
-socket.end();
+socket.destroy(); // a subscription lasts until then
 process.exitCode = failed === 0 ? 0 : 1;
