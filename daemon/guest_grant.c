@@ -144,7 +144,7 @@ static int open_kvm(struct guest_ask *ask, size_t *bad, struct err *err)
 static int claim(struct guest *guest, size_t *bad, struct err *err)
 {
     struct guest_ask *ask = guest->ask;
-    struct reserve_item items[GUEST_ASK_MAX];
+    struct reserve_item items[GUEST_ASK_MAX] = {0};
     size_t origin[GUEST_ASK_MAX];
     size_t count = 0, bad_claim = 0;
     int r;

@@ -18,6 +18,7 @@
 #include "qvm-worker/grant.h"
 #include "qvm-worker/life.h"
 #include "qvm-worker/terminal.h"
+#include "qvm-worker/vdev_host.h"
 
 struct alone {
     struct life life;
@@ -61,7 +62,7 @@ static int take_terminal(struct alone *alone, struct err *err)
     static const struct terminal_events events = {on_keys, on_escape};
     int r;
 
-    if (!alone->life.plan.uses_console) {
+    if (!vdev_host_uses_console(alone->life.plan.vdevs)) {
         return 0;
     }
     if (isatty(STDIN_FILENO) != 1) {

@@ -64,7 +64,6 @@ struct plan {
     bool is_dryrun;
     bool wants_settings; /* `set ?`: print plan_list_settings, and do nothing else */
     uint32_t vdev_count;
-    bool uses_console; /* some vdev has `hostdev -` */
 
     struct plan_need needs[PLAN_NEEDS_MAX]; /* in the order: memory, cpu, kvm, files, vdevs */
     uint32_t need_count;

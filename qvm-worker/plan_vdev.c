@@ -33,13 +33,6 @@ int plan_vdev_open(struct conf_scope *scope, const struct conf_word *option)
     return 0;
 }
 
-/* `-`, perhaps with a direction before it. */
-static bool is_console(const char *hostdev)
-{
-    hostdev += hostdev[0] == '<' || hostdev[0] == '>' ? 1 : 0;
-    return strcmp(hostdev, "-") == 0;
-}
-
 int plan_vdev_option(struct conf_scope *scope, const struct conf_word *word)
 {
     struct plan_reading *reading = scope->root;
@@ -62,9 +55,6 @@ int plan_vdev_option(struct conf_scope *scope, const struct conf_word *word)
             return -ENOEXEC;
         }
         *slots[i] = argument->text;
-    }
-    if (strcmp(word->text, "hostdev") == 0 && is_console(option.argument)) {
-        reading->plan->uses_console = true;
     }
     option.where = plan_where(reading->plan, word, scope->err);
     vdev->options[vdev->option_count++] = option;

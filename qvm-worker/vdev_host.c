@@ -191,6 +191,17 @@ int vdev_host_add(struct vdev_host *host, const char *module, const char *where,
     return 0;
 }
 
+bool vdev_host_uses_console(const struct vdev_host *host)
+{
+    for (uint32_t i = 0; i < host->slot_count; i++) {
+        if (host->slots[i]->stream_kind == STREAM_CONSOLE ||
+            host->slots[i]->stream_kind == STREAM_CONSOLE_BY_DEFAULT) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const struct vdev_host_need *vdev_host_next_need(const struct vdev_host *host,
                                                  const struct vdev_host_need *previous)
 {

@@ -87,6 +87,9 @@ const struct vdev_host_need *vdev_host_next_need(const struct vdev_host *host,
 /* Give what `need` asks for; `fd` becomes the host's. */
 void vdev_host_grant(struct vdev_host *host, const struct vdev_host_need *need, int fd);
 
+/* Whether a vdev has the console: by `hostdev -`, or because nobody else has it. */
+bool vdev_host_uses_console(const struct vdev_host *host);
+
 /* What the vdevs get from the VM. */
 struct vdev_host_env {
     struct uv_loop_s *loop;
