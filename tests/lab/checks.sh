@@ -4,6 +4,7 @@
 
 tree=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
 scratch=$(mktemp -d)
+export TMPDIR=$scratch # a runner that is killed leaves its directory there
 trap 'rm -rf "$scratch"' EXIT
 checks_failed=0
 status=0

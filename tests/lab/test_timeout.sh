@@ -14,7 +14,7 @@ run_in_background() {
     "$tree/tests/lab/run" --logs "$scratch/logs" sh -c 'echo "$0 is up"; sleep 1000' "$1" \
         >"$scratch/out" 2>"$scratch/err" &
     runner=$!
-    until in_output "is up" || ! kill -0 $runner; do
+    until in_output "$1 is up" || ! kill -0 $runner; do
         sleep 0.2
     done
     qemu=$(pgrep -P $runner)
@@ -30,6 +30,8 @@ check "and takes QEMU with it" [ -n "$qemu" -a ! -e "/proc/$qemu" ]
 run_in_background killed
 kill -KILL $runner
 wait $runner 2>/dev/null
-sleep 1
+for _ in $(seq 100); do
+    [ ! -e "/proc/$qemu" ] || sleep 0.1
+done
 check "a runner that is killed takes QEMU with it" [ -n "$qemu" -a ! -e "/proc/$qemu" ]
 finish

@@ -198,15 +198,16 @@ class Attempt:
 
     async def _serve_monitor(self, reader, writer):
         self._monitor = Monitor(reader, writer, self.log)
-        self._monitor.on_reset = self._on_reset
         serving = asyncio.create_task(self._monitor.serve())
         await self._monitor.execute("qmp_capabilities")
         await serving
 
-    def _on_reset(self):
+    async def _reset(self):
+        await self._monitor.stop_for_reset()
         self._boot += 1
         self._limit = BOOT_SILENCE
-        self._frames = b""  # a frame that the reset cut off
+        self._frames = b""  # a frame that the reset cuts off
+        await self._monitor.reset()
 
     async def _serve_ask(self, reader, writer):
         """Requests as inside/ask.c describes them."""
@@ -224,13 +225,14 @@ class Attempt:
     async def _answer(self, word, argument=""):
         if word == "boot":
             self._note("script")
+            await self._monitor.refuse_resets()
             return f"{self._boot}\n"
         if word == "device_add":
             await self._monitor.device_add(argument)
         elif word == "device_del":
             await self._monitor.device_del(argument)
         elif word == "reset":
-            await self._monitor.reset()
+            await self._reset()
         elif word == "qmp":
             request = json.loads(argument)
             answer = await self._monitor.execute(

@@ -105,7 +105,6 @@ class Monitor:
         self._log = log
         self._answers = asyncio.Queue()
         self._deleted = {}
-        self.on_reset = None
 
     async def serve(self):
         """Read answers and events until QEMU closes the connection."""
@@ -122,8 +121,6 @@ class Monitor:
             deleted = self._deleted.get(message["data"].get("device"))
             if deleted is not None:
                 deleted.set()
-        elif message["event"] == "RESET" and self.on_reset is not None:
-            self.on_reset()
 
     async def execute(self, command, **arguments):
         """Execute one command and return its result; MonitorError if QEMU refuses."""
@@ -149,15 +146,21 @@ class Monitor:
         except asyncio.TimeoutError:
             raise MonitorError(f"L1 does not let the device '{name}' go") from None
 
-    async def reset(self):
-        """Press the reset button: L1 boots again and runs its script again.
-
-        It is stopped a moment before, so that what it has sent is read before the reset drops
-        the rest.
-        """
+    async def stop_for_reset(self):
+        """Stop L1 and wait a moment, so that what it has sent is read before the rest is lost."""
         await self.execute("stop")
         await asyncio.sleep(DRAIN_SECONDS)
+
+    async def reset(self):
+        """Press the reset button of the stopped L1, which boots again.
+
+        SeaBIOS itself resets the machine once more on the way: resets stay allowed until
+        refuse_resets().
+        """
         await self.execute("set-action", reboot="reset")
         await self.execute("system_reset")
-        await self.execute("set-action", reboot="shutdown")
         await self.execute("cont")
+
+    async def refuse_resets(self):
+        """From now on a reset that nobody asked for ends QEMU, as a panic of L1 is one."""
+        await self.execute("set-action", reboot="shutdown")
