@@ -77,6 +77,9 @@ static int follow_on(const struct cli *cli, struct client *client, struct err *e
             return 0; /* main() says it */
         }
         r = client_receive(client, &reply, err);
+        if (r == -ETIMEDOUT) {
+            (void)err_set(err, r, "the time is over");
+        }
         if (r == 0 && reply.event != NULL) {
             r = print(cli, reply.event, 1, false);
         }

@@ -53,8 +53,9 @@ static void print(const struct msg_info *info)
     report_text("store", info->store);
     report_text("degraded", info->degraded);
     report_text("kvm", info->kvm);
-    printf("%-12s  %d defined, %d with a process\n", "guests", (int)info->guests, (int)info->live);
-    printf("%-12s  %lld\n", "last event", (long long)info->last_event);
+    report_count("guests", info->guests);
+    report_count("with a process", info->live);
+    report_count("last event", info->last_event);
     for (size_t i = 0; i < info->not_enforced_count; i++) {
         report_text(i == 0 ? "not enforced" : "", info->not_enforced[i]);
     }

@@ -1,5 +1,6 @@
 /* qvmctl show: everything about guests. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/client.h"
@@ -29,7 +30,7 @@ static void print_guest(const struct msg_guest *guest)
     report_span("uptime", is_live ? guest->uptime_ms : 0);
     report_text("ended", guest->ended);
     if (!is_live && guest->ended != NULL) {
-        printf("%-12s  %d\n", "exit status", (int)guest->exit_status);
+        report_count("exit status", guest->exit_status);
     }
     report_number("reboots", guest->reboots);
     report_number("restarts", guest->restarts);
@@ -40,21 +41,23 @@ static void print_guest(const struct msg_guest *guest)
 static void print_definition(const struct msg_definition *definition, bool with_texts)
 {
     report_heading("definition");
-    (void)fputs("words        ", stdout);
     for (size_t i = 0; i < definition->words_count; i++) {
-        (void)putchar(' ');
-        text_print(stdout, definition->words[i]);
+        report_text(i == 0 ? "words" : "", definition->words[i]);
     }
-    (void)putchar('\n');
     for (size_t i = 0; i < definition->sources_count; i++) {
-        printf("@%-11zu  ", i);
-        text_print(stdout, definition->sources[i].name);
-        (void)fputs(" in ", stdout);
-        text_print(stdout, definition->sources[i].directory);
-        (void)putchar('\n');
+        char number[TEXT_SHORT_SIZE];
+
+        (void)snprintf(number, sizeof(number), "@%zu", i);
+        report_text(number, definition->sources[i].name);
+        report_text("", definition->sources[i].directory);
     }
     for (size_t i = 0; i < definition->env_count; i++) {
-        report_text(definition->env[i].name, definition->env[i].value);
+        char *name = NULL;
+
+        if (asprintf(&name, "$%s", definition->env[i].name) >= 0) {
+            report_text(name, definition->env[i].value);
+            free(name);
+        }
     }
     for (size_t i = 0; with_texts && i < definition->sources_count; i++) {
         char *rest = definition->sources[i].text, *line;

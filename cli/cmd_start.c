@@ -43,6 +43,9 @@ static int await_end(struct client *client, const char *name)
 
         msg_reply_fini(&reply);
         if (client_receive(client, &reply, &err) != 0) {
+            if (err.code == -ETIMEDOUT) {
+                (void)err_set(&err, -ETIMEDOUT, "guest '%s' has not ended in time", name);
+            }
             return cli_fail(&err);
         }
         event = reply.event;

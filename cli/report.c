@@ -6,7 +6,7 @@
 
 #include "cli/text.h"
 
-#define NAME_WIDTH 12
+#define NAME_WIDTH 15
 
 void report_text(const char *name, const char *value)
 {
@@ -17,12 +17,19 @@ void report_text(const char *name, const char *value)
     }
 }
 
-void report_number(const char *name, int64_t value)
+void report_count(const char *name, int64_t value)
 {
     char text[TEXT_SHORT_SIZE];
 
     (void)snprintf(text, sizeof(text), "%" PRId64, value);
-    report_text(name, value != 0 ? text : NULL);
+    report_text(name, text);
+}
+
+void report_number(const char *name, int64_t value)
+{
+    if (value != 0) {
+        report_count(name, value);
+    }
 }
 
 void report_size(const char *name, int64_t bytes)

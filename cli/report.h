@@ -7,6 +7,7 @@
 /* `value` harmlessly; nothing when it is NULL or empty. */
 void report_text(const char *name, const char *value);
 void report_number(const char *name, int64_t value); /* nothing when 0 */
+void report_count(const char *name, int64_t value);  /* also when 0 */
 void report_size(const char *name, int64_t bytes);   /* nothing when 0 */
 void report_span(const char *name, int64_t ms);      /* nothing when 0 */
 

@@ -51,7 +51,7 @@ class PrivateQvmd:
 
     def environment(self, **more):
         return {"PATH": os.environ["PATH"], "QVM_SOCKET": self.socket, "QVM_GUEST_DIR": GUESTS,
-                "QVM_QVM": QVM, **more}
+                "QVM_QVM": QVM, "QVM_VDEVS": os.path.join(BUILD, "vdevs"), **more}
 
     def ctl(self, *words, **options):
         return subprocess.run([QVMCTL, *words], capture_output=True, text=True, timeout=60,

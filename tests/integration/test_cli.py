@@ -444,7 +444,7 @@ class ReadTest(CliTest):
         text = self.run_ctl("show", "web").stdout
         self.assertRegex(text, r"(?m)^pid +4711$")
         self.assertRegex(text, r"(?m)^memory +64MiB$")
-        self.assertRegex(text, r"(?m)^@0 +web.qvmconf in /etc$")
+        self.assertRegex(text, r"(?m)^@0 +web.qvmconf\n +/etc$")
         self.assertRegex(text, r"(?m)^file +- +write +/disk$")
         self.assertRegex(text, r"(?m)^lsr +0x60\\x1b$")
         self.assertNotIn("reason", text)
