@@ -21,7 +21,10 @@
 
 #define CODE_START    0x100000u
 #define COUNTER       0x200000u /* guest-physical */
+#define OTHER_START   0x8000u   /* where a second CPU starts */
+#define OTHER_COUNTER 0x9000u
 #define HAMMER_ROUNDS 5000
+#define HAMMER_DELAYS 4096
 #define RESET_ROUNDS  300
 #define PATIENCE_MS   10000
 #define TEST_PORT     0x510
@@ -55,7 +58,7 @@ static const uint8_t run_from_nowhere[] = {0xb8, 0, 0, 0x10, 0xd0, 0xff, 0xe0};
 
 struct fixture {
     struct memory_range ram;
-    struct machine_load load;
+    struct machine_load loads[2]; /* the second is data, when there is any */
     struct machine_spec spec;
     struct machine *machine;
     struct machine_event last;
@@ -108,6 +111,16 @@ static void on_device_reset(void *context)
     ((struct fixture *)context)->device_resets++;
 }
 
+/* `data` goes to `address`; before create. */
+static void add_data(const void *data, size_t size, uint64_t address)
+{
+    struct machine_load *load = &fixture.loads[1];
+
+    *load = (struct machine_load){MACHINE_LOAD_DATA, true, address, -1, "data", "g:4"};
+    load->fd = memfd_create("data", MFD_CLOEXEC);
+    ck_assert_int_eq(write(load->fd, data, size), (ssize_t)size);
+}
+
 static void create(const void *code, size_t size, uint32_t cpu_count)
 {
     struct fixture *f = &fixture;
@@ -115,16 +128,16 @@ static void create(const void *code, size_t size, uint32_t cpu_count)
         .name = "test", .context = f, .reset = on_device_reset, .gsi = MACHINE_NO_GSI};
 
     f->ram = (struct memory_range){.size = 4 << 20, .where = "g:2"};
-    f->load = (struct machine_load){.path = "code", .where = "g:3"};
-    f->load.fd = memfd_create("code", MFD_CLOEXEC);
-    ck_assert_int_eq(write(f->load.fd, code, size), (ssize_t)size);
+    f->loads[0] = (struct machine_load){.path = "code", .where = "g:3"};
+    f->loads[0].fd = memfd_create("code", MFD_CLOEXEC);
+    ck_assert_int_eq(write(f->loads[0].fd, code, size), (ssize_t)size);
     f->spec = (struct machine_spec){.name = "test",
                                     .where = "g:1",
                                     .cpu_count = cpu_count,
                                     .ram = &f->ram,
                                     .ram_count = 1,
-                                    .loads = &f->load,
-                                    .load_count = 1,
+                                    .loads = f->loads,
+                                    .load_count = f->loads[1].path == NULL ? 1 : 2,
                                     .on_event = on_event,
                                     .context = f};
     f->spec.kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -191,7 +204,7 @@ static void finish(void)
     _exit(EXIT_SUCCESS);
 }
 
-static void hammer(uint32_t cpu_count)
+static void hammer(void)
 {
     wait_until_counted(0);
     for (uint32_t i = 0; i < HAMMER_ROUNDS; i++) {
@@ -207,8 +220,8 @@ static void hammer(uint32_t cpu_count)
         if (i % 64 == 0) {
             wait_until_counted(held);
         }
-        for (uint32_t spins = i % 997 * cpu_count; spins > 0; spins--) {
-            __asm__ volatile("pause");
+        for (uint32_t spins = i % HAMMER_DELAYS; spins > 0; spins--) {
+            __asm__ volatile("" : : : "memory"); /* the next one comes at another moment */
         }
     }
 }
@@ -216,7 +229,7 @@ static void hammer(uint32_t cpu_count)
 START_TEST(no_kick_is_lost_on_a_guest_that_never_exits)
 {
     START(count, 2); /* the second waits for its start, in the kernel */
-    hammer(2);
+    hammer();
     finish();
 }
 END_TEST
@@ -224,7 +237,7 @@ END_TEST
 START_TEST(no_kick_is_lost_on_a_guest_that_exits_all_the_time)
 {
     START(count_with_exits, 1);
-    hammer(1);
+    hammer();
     finish();
 }
 END_TEST
@@ -282,10 +295,102 @@ START_TEST(running_guest_is_reset_at_any_moment)
     START(count_with_exits, 2);
     for (uint32_t i = 0; i < RESET_ROUNDS; i++) {
         wait_until_counted(*counter());
+        machine_dispatch(fixture.machine); /* nothing happened: no crash after a reset */
+        ck_assert_uint_eq(fixture.event_count, 0);
         ck_assert_msg(machine_reset(fixture.machine, &err) == 0, "%s", err.msg);
     }
     wait_until_counted(*counter());
-    ck_assert_uint_eq(fixture.event_count, 0);
+    finish();
+}
+END_TEST
+
+START_TEST(cpu_that_ran_before_a_reset_waits_for_its_start_after_it)
+{
+    /* At the first start: start the other CPU, wait until it counts, reset. Then spin. */
+    static const uint8_t code[] = {0x48,
+                                   0xff,
+                                   0x04,
+                                   0x25,
+                                   0,
+                                   0,
+                                   COUNTER >> 16,
+                                   0, /* incq COUNTER */
+                                   0x48,
+                                   0x83,
+                                   0x3c,
+                                   0x25,
+                                   0,
+                                   0,
+                                   COUNTER >> 16,
+                                   0,
+                                   1, /* cmpq $1,COUNTER */
+                                   0x75,
+                                   49, /* jne spin */
+                                   0xbb,
+                                   0x00,
+                                   0x03,
+                                   0xe0,
+                                   0xfe, /* mov $0xfee00300,%ebx */
+                                   0xc7,
+                                   0x43,
+                                   0x10,
+                                   0,
+                                   0,
+                                   0,
+                                   1, /* movl $1<<24,0x10(%rbx) */
+                                   0xc7,
+                                   0x03,
+                                   0x00,
+                                   0x45,
+                                   0,
+                                   0, /* movl $INIT,(%rbx) */
+                                   0xc7,
+                                   0x43,
+                                   0x10,
+                                   0,
+                                   0,
+                                   0,
+                                   1, /* movl $1<<24,0x10(%rbx) */
+                                   0xc7,
+                                   0x03,
+                                   0x08,
+                                   0x46,
+                                   0,
+                                   0, /* movl $SIPI|8,(%rbx) */
+                                   0x66,
+                                   0x83,
+                                   0x3c,
+                                   0x25,
+                                   0,
+                                   OTHER_COUNTER >> 8,
+                                   0,
+                                   0,
+                                   0, /* 1: cmpw $0,OTHER_COUNTER */
+                                   0x74,
+                                   0xf5, /* je 1b */
+                                   AL(1),
+                                   DX(0x602),
+                                   OUT, /* reset */
+                                   0xeb,
+                                   0xfe}; /* spin */
+    /* In real mode: xor ax,ax; mov ds,ax; 1: incw OTHER_COUNTER; jmp 1b */
+    static const uint8_t other[] = {0x31, 0xc0, 0x8e, 0xd8, 0xff, 0x06, 0, OTHER_COUNTER >> 8,
+                                    0xeb, 0xfa};
+    volatile uint16_t *counted;
+    uint16_t before;
+
+    add_data(other, sizeof(other), OTHER_START);
+    START(code, 2);
+    fixture.resets = true;
+    ck_assert_int_eq(wait_for_event()->kind, MACHINE_EVENT_RESET);
+    wait_until_counted(1);
+    counted = memory_span(machine_memory(fixture.machine), gpa(OTHER_COUNTER), 2);
+    before = *counted;
+    ck_assert_uint_ne(before, 0);
+    (void)poll(NULL, 0, 50);
+    machine_dispatch(fixture.machine);
+    ck_assert_uint_eq(*counted, before);
+    ck_assert_uint_eq(fixture.event_count, 1); /* the reset: it does not run anything else either */
     finish();
 }
 END_TEST
@@ -306,7 +411,7 @@ START_TEST(file_that_changed_in_place_stops_the_reset)
 {
     START(count, 1);
     wait_until_counted(0);
-    ck_assert_int_eq(pwrite(fixture.load.fd, "xx", 2, sizeof(count)), 2);
+    ck_assert_int_eq(pwrite(fixture.loads[0].fd, "xx", 2, sizeof(count)), 2);
     ck_assert_int_eq(machine_reset(fixture.machine, &err), -ESTALE);
     ck_assert_str_eq(err.msg, "g:3: 'code' was changed in place since this guest started; stop it "
                               "and start it anew");
@@ -444,6 +549,7 @@ int main(void)
         guest_switches_itself_off,
         guest_is_reset_many_times_with_the_door_closed,
         running_guest_is_reset_at_any_moment,
+        cpu_that_ran_before_a_reset_waits_for_its_start_after_it,
         guest_that_jumps_to_the_reset_vector_is_reset,
         file_that_changed_in_place_stops_the_reset,
         triple_fault_is_told_with_registers,
