@@ -2,3 +2,24 @@ include(${CMAKE_CURRENT_LIST_DIR}/../fake/vdevs.cmake)
 foreach(name ser8250 mc146818 pckeyboard)
   qvm_unit_test(vdev_${name} vdev-static-${name})
 endforeach()
+
+# Modules for the test of the host, in a folder of their own: the sample, and broken ones.
+set(vdev_test_dir ${CMAKE_CURRENT_BINARY_DIR}/test-vdevs)
+qvm_vdev_module(sample ${CMAKE_CURRENT_LIST_DIR}/../../vdevs/sample/vdev-sample.c)
+set_target_properties(vdev-sample PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${vdev_test_dir})
+set(vdev_test_modules vdev-sample)
+foreach(what abi size symbol pointer name option operation device words)
+  qvm_vdev_module(broken-${what} ${CMAKE_CURRENT_LIST_DIR}/../data/vdev-broken.c)
+  string(TOUPPER BROKEN_${what} upper)
+  target_compile_definitions(vdev-broken-${what} PRIVATE ${upper} NAME=broken-${what})
+  set_target_properties(vdev-broken-${what} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${vdev_test_dir})
+  list(APPEND vdev_test_modules vdev-broken-${what})
+endforeach()
+qvm_unit_test(vdev_host vdev-host qvm-core console PkgConfig::UV)
+target_compile_definitions(test_vdev_host PRIVATE TEST_VDEV_DIR="${vdev_test_dir}"
+  REAL_VDEV_DIR="$<TARGET_FILE_DIR:vdev-ser8250>")
+add_dependencies(test_vdev_host ${vdev_test_modules} vdev-ser8250 vdev-mc146818 vdev-pckeyboard)
+
+add_test(NAME unit-vdev-outside COMMAND ${CMAKE_CURRENT_LIST_DIR}/vdev_outside.sh
+  ${CMAKE_C_COMPILER} ${CMAKE_BINARY_DIR} ${CMAKE_CURRENT_LIST_DIR}/../../vdevs/sample/vdev-sample.c)
+set_tests_properties(unit-vdev-outside PROPERTIES LABELS unit TIMEOUT 60)
