@@ -99,8 +99,8 @@ static int check_paths(const struct config *config, const struct conf_words *wor
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         const struct conf_word *word = find_word(words, paths[i]);
 
-        if (word != NULL && paths[i][0] != '/') {
-            return conf_fail(err, word, "'%s' is not an absolute path", paths[i]);
+        if (word != NULL && word->text[0] != '/') {
+            return conf_fail(err, word, "'%s' is not an absolute path", word->text);
         }
     }
     return 0;
@@ -146,22 +146,18 @@ int config_parse(struct config *config, const char *name, const char *text, stru
     return copy != NULL ? parse(config, name, copy, err) : err_set(err, -ENOMEM, "out of memory");
 }
 
-/* The file's text with a NUL behind it. */
-static int read_file(const char *path, char **text, struct err *err)
+/* The file's text with a NUL behind it, into `text` of CONFIG_FILE_MAX + 2 bytes. */
+static int read_file(const char *path, char *text, struct err *err)
 {
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    auto_free char *made = malloc(CONFIG_FILE_MAX + 1);
     size_t used = 0;
     ssize_t n;
 
     if (fd < 0) {
         return err_sys(err, -errno, "cannot open '%s'", path);
     }
-    if (made == NULL) {
-        return err_set(err, -ENOMEM, "out of memory");
-    }
     do {
-        n = read(fd, made + used, CONFIG_FILE_MAX + 1 - used);
+        n = read(fd, text + used, CONFIG_FILE_MAX + 1 - used);
         if (n < 0) {
             return err_sys(err, -errno, "cannot read '%s'", path);
         }
@@ -170,20 +166,27 @@ static int read_file(const char *path, char **text, struct err *err)
     if (used > CONFIG_FILE_MAX) {
         return err_set(err, -ENOEXEC, "'%s' is longer than %u bytes", path, CONFIG_FILE_MAX);
     }
-    made[used] = '\0';
-    if (strlen(made) != used) {
+    text[used] = '\0';
+    if (strlen(text) != used) {
         return err_set(err, -ENOEXEC, "'%s' holds a NUL byte", path);
     }
-    *text = take_ptr(made);
     return 0;
 }
 
 int config_read(struct config *config, const char *path, struct err *err)
 {
-    char *text = NULL;
-    int r = read_file(path, &text, err);
+    char *text = malloc(CONFIG_FILE_MAX + 2);
+    int r;
 
-    return r == 0 ? parse(config, path, text, err) : r;
+    if (text == NULL) {
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    r = read_file(path, text, err);
+    if (r != 0) {
+        free(text);
+        return r;
+    }
+    return parse(config, path, text, err);
 }
 
 /* ---- a private instance ---- */

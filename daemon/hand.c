@@ -49,35 +49,6 @@ static void start_next(struct hands *hands);
 
 /* ---- memory ---- */
 
-static void order_fini(struct hand_order *order)
-{
-    for (size_t i = 0; i < order->count; i++) {
-        free((void *)(uintptr_t)order->files[i].path); /* ours, see order_copy() */
-        free((void *)(uintptr_t)order->files[i].where);
-    }
-    free(order->files);
-}
-
-static int order_copy(struct hand_order *order, const struct hand_file *files, size_t count)
-{
-    order->files = calloc(count + 1, sizeof(*order->files));
-    if (order->files == NULL) {
-        return -ENOMEM;
-    }
-    for (; order->count < count; order->count++) {
-        struct hand_file *file = &order->files[order->count];
-
-        *file = files[order->count];
-        file->path = strdup(file->path);
-        file->where = file->where != NULL ? strdup(file->where) : NULL;
-        if (file->path == NULL || (file->where == NULL && files[order->count].where != NULL)) {
-            order->count++;
-            return -ENOMEM;
-        }
-    }
-    return 0;
-}
-
 static void drop_files(struct hand_result *result)
 {
     for (size_t i = 0; i < result->count; i++) {
@@ -92,7 +63,11 @@ static void append(struct hands *hands, struct hand *hand)
 {
     hand->hands = hands;
     hand->previous = hands->last;
-    *(hands->last != NULL ? &hands->last->next : &hands->first) = hand;
+    if (hands->last != NULL) {
+        hands->last->next = hand;
+    } else {
+        hands->first = hand;
+    }
     hands->last = hand;
 }
 
@@ -100,11 +75,24 @@ static void hand_free(struct hand *hand)
 {
     struct hands *hands = hand->hands;
 
-    *(hand->previous != NULL ? &hand->previous->next : &hands->first) = hand->next;
-    *(hand->next != NULL ? &hand->next->previous : &hands->last) = hand->previous;
+    if (hand->previous != NULL) {
+        hand->previous->next = hand->next;
+    } else {
+        hands->first = hand->next;
+    }
+    if (hand->next != NULL) {
+        hand->next->previous = hand->previous;
+    } else {
+        hands->last = hand->previous;
+    }
     drop_files(&hand->result);
-    order_fini(&hand->order);
+    hand_order_fini(&hand->order);
     free(hand);
+}
+
+/* The last one closes the door. */
+static void close_if_empty(struct hands *hands)
+{
     if (hands->is_closing && hands->first == NULL) {
         if (hands->on_closed != NULL) {
             hands->on_closed(hands->data);
@@ -121,9 +109,12 @@ static void on_handle_closed(uv_handle_t *handle)
 
     hand->open_handles--;
     if (hand->open_handles == 0) {
+        struct hands *hands = hand->hands;
+
         cleanup_close(&hand->child.socket);
         cleanup_close(&hand->child.pidfd);
         hand_free(hand);
+        close_if_empty(hands);
     }
 }
 
@@ -329,22 +320,30 @@ static int start(struct hand *hand, struct err *err)
     return r;
 }
 
+static struct hand *first_queued(const struct hands *hands)
+{
+    struct hand *hand = hands->queued > 0 ? hands->first : NULL;
+
+    /* what was freed was unlinked before, which the analyzer does not follow */
+    while (hand != NULL && hand->is_started) { // NOLINT(clang-analyzer-unix.Malloc)
+        hand = hand->next;
+    }
+    return hand;
+}
+
 static void start_next(struct hands *hands)
 {
-    struct hand *hand = hands->first;
+    while (hands->running < hands->most && !hands->is_closing) {
+        struct hand *hand = first_queued(hands);
 
-    while (hand != NULL && hands->running < hands->most && !hands->is_closing) {
-        struct hand *next = hand->next;
-
-        if (!hand->is_started) {
-            hands->queued--;
-            if (start(hand, &hand->result.err) != 0) {
-                report(hand);
-                hand_free(hand);
-                next = hands->first; /* the callback may have changed the list */
-            }
+        if (hand == NULL) {
+            return;
         }
-        hand = next;
+        hands->queued--;
+        if (start(hand, &hand->result.err) != 0) {
+            report(hand);
+            hand_free(hand);
+        }
     }
 }
 
@@ -384,7 +383,7 @@ static struct hand *make(struct hands *hands, uid_t owner, const struct hand_fil
     hand->data = data;
     hand->result.files = calloc(count + 1, sizeof(*hand->result.files));
     append(hands, hand);
-    if (hand->result.files == NULL || order_copy(&hand->order, files, count) != 0) {
+    if (hand->result.files == NULL || hand_order_copy(&hand->order, files, count) != 0) {
         hand_free(hand);
         return NULL;
     }
@@ -482,10 +481,5 @@ void hands_destroy(struct hands *hands, void (*on_closed)(void *data), void *dat
         }
     }
     hands->is_closing = true;
-    if (hands->first == NULL) {
-        if (on_closed != NULL) {
-            on_closed(data);
-        }
-        free(hands);
-    }
+    close_if_empty(hands);
 }

@@ -16,14 +16,13 @@
 
 /* ---- in the hand ---- */
 
-static int send_packet(const struct hand_packet *packet, size_t size, int fd)
+static int send_packet(struct hand_packet *packet, size_t size, int fd)
 {
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
     } control = {0};
-    /* sendmsg(2) takes it without const, and does not write to it */
-    struct iovec piece = {.iov_base = (void *)(uintptr_t)packet, .iov_len = size};
+    struct iovec piece = {.iov_base = packet, .iov_len = size};
     struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
     ssize_t n;
 

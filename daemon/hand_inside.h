@@ -13,11 +13,17 @@
 struct hand_order {
     enum { HAND_OPEN_FILES, HAND_AWAIT_UNLOCKED } step;
     uid_t owner;
-    struct hand_file *files; /* paths and places are owned */
+    struct hand_file *files;
     size_t count;
+    char **texts; /* what they point to, owned */
+    size_t text_count;
     char id[HAND_ID_SIZE]; /* HAND_AWAIT_UNLOCKED */
     unsigned deadline_ms;
 };
+
+/* Copy the files; on failure -ENOMEM, and hand_order_fini() all the same. */
+int hand_order_copy(struct hand_order *order, const struct hand_file *files, size_t count);
+void hand_order_fini(struct hand_order *order);
 
 /* What a hand sends: one packet per opened file with its descriptor, then the end. */
 struct hand_packet {

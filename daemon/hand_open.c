@@ -143,7 +143,7 @@ int hand_open(const struct hand_file *file, const char *user, struct hand_opened
 {
     auto_close int place = -1;
     auto_close int fd = -1;
-    struct stat st;
+    struct stat st = {0};
     int r = find(file->path, user, &place, &st, err);
 
     if (r == 0) {
@@ -179,7 +179,7 @@ int hand_await(const char *path, const char *id, const char *user, struct err *e
     auto_close int fd = -1;
     char now[HAND_ID_SIZE];
     struct err inner = {0};
-    struct stat st;
+    struct stat st = {0};
     int r = find(path, user, &place, &st, &inner);
 
     if (r == -ENOENT || r == -ENOTDIR) {

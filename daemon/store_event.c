@@ -220,29 +220,37 @@ static int add(struct reading *reading, const struct msg_event *event)
     return r;
 }
 
-static char *text_or_null(const struct store_row *row, int column)
+static char *row_text(const struct store_row *row, int column, bool *is_short)
 {
     const char *text = store_row_text(row, column);
 
-    return text[0] != '\0' ? (char *)(uintptr_t)text : NULL; /* only copied from */
+    return copy_text(text[0] != '\0' ? text : NULL, is_short);
 }
 
 static int on_event(void *data, const struct store_row *row)
 {
-    struct msg_event event = {
+    struct reading *reading = data;
+    bool is_short = false;
+    struct msg_event event;
+    int r = grow(reading);
+
+    if (r != 0) {
+        return r;
+    }
+    event = (struct msg_event){
         .seq = store_row_int(row, 0),
-        .time = text_or_null(row, 1),
-        .what = text_or_null(row, 2),
-        .guest = text_or_null(row, 3),
+        .time = row_text(row, 1, &is_short),
+        .what = row_text(row, 2, &is_short),
+        .guest = row_text(row, 3, &is_short),
         .instance = store_row_int(row, 4),
         .pid = store_row_int(row, 5),
-        .state = text_or_null(row, 6),
-        .reason = text_or_null(row, 7),
-        .message = text_or_null(row, 8),
+        .state = row_text(row, 6, &is_short),
+        .reason = row_text(row, 7, &is_short),
+        .message = row_text(row, 8, &is_short),
         .uid = store_row_int(row, 9),
     };
-
-    return add(data, &event);
+    reading->list.events[reading->list.events_count++] = event;
+    return is_short ? -ENOMEM : 0;
 }
 
 /* The newest first, so that LIMIT keeps the last ones; turned round by the outer SELECT. */

@@ -149,14 +149,14 @@ END_TEST
 START_TEST(a_file_that_is_missing_too_long_or_binary_is_refused)
 {
     auto_config struct config config = defaults();
-    auto_free char *text = malloc(CONFIG_FILE_MAX + 2);
+    static char text[CONFIG_FILE_MAX + 1];
     char path[] = "/tmp/test_config-XXXXXX";
     auto_close int fd = mkstemp(path);
     struct err err = {0};
 
     ck_assert_int_eq(config_read(&config, "/nowhere/qvmd.conf", &err), -ENOENT);
     ck_assert_str_eq(err.msg, "cannot open '/nowhere/qvmd.conf': No such file or directory");
-    memset(text, ' ', CONFIG_FILE_MAX + 1);
+    memset(text, ' ', sizeof(text));
     ck_assert_int_eq(pwrite(fd, text, CONFIG_FILE_MAX, 0), CONFIG_FILE_MAX);
     ck_assert_int_eq(config_read(&config, path, &err), 0);
     ck_assert_int_eq(pwrite(fd, text, CONFIG_FILE_MAX + 1, 0), CONFIG_FILE_MAX + 1);

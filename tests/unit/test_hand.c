@@ -2,7 +2,10 @@
 #include "tests/unit/hand_unit.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 
 /* Wait for `disk` in a hand while the test holds it; `*answer` tells. */
 static void start_waiting(const char *disk, const char *id, unsigned deadline_ms,
@@ -59,6 +62,7 @@ START_TEST(a_path_that_names_another_file_by_now_is_not_waited_for)
 {
     const char *disk = make_file("disk", "x");
     struct answer first = OPEN(writing(disk));
+    struct answer second;
     struct answer waited = {0};
 
     ck_assert_int_eq(rename(disk, path_of("old")), 0);
@@ -66,11 +70,13 @@ START_TEST(a_path_that_names_another_file_by_now_is_not_waited_for)
     run();
     ck_assert_int_eq(waited.result.err.code, 0);
     make_file("disk", "another");
-    start_waiting(disk, first.files[0].id, DEADLINE_MS, &waited, NULL);
+    second = OPEN(writing(disk)); /* it is locked too, but that is another matter */
+    start_waiting(disk, first.files[0].id, 1000, &waited, NULL);
     run();
     ck_assert_int_eq(waited.calls, 2);
-    ck_assert_int_eq(waited.result.err.code, 0);
+    ck_assert_msg(waited.result.err.code == 0, "%s", waited.result.err.msg);
     release(&first);
+    release(&second);
 }
 END_TEST
 
@@ -186,6 +192,43 @@ START_TEST(destroying_kills_all_hands_and_calls_nobody)
 }
 END_TEST
 
+static void on_kill_self(uv_timer_t *timer)
+{
+    (void)timer;
+    (void)raise(SIGKILL);
+}
+
+START_TEST(a_hand_dies_with_its_maker)
+{
+    const char *disk = make_file("disk", "x");
+    struct answer first = OPEN(writing(disk));
+    uid_t owner = geteuid() == 0 ? 65533 : geteuid();
+    int status;
+    pid_t maker;
+
+    ck_assert_int_eq(chmod(directory, 0755), 0);
+    ck_assert_int_eq(chown(disk, owner, (gid_t)-1), 0);
+    ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* whoever is left becomes ours */
+    maker = fork();
+    if (maker == 0) {
+        uv_loop_t own;
+        uv_timer_t timer;
+
+        if (uv_loop_init(&own) == 0 && hands_create(&own, 1, &hands, NULL) == 0 &&
+            hand_await_unlocked(hands, owner, disk, first.files[0].id, DEADLINE_MS, on_done, NULL,
+                                NULL, NULL) == 0 &&
+            uv_timer_init(&own, &timer) == 0 && uv_timer_start(&timer, on_kill_self, 50, 0) == 0) {
+            (void)uv_run(&own, UV_RUN_DEFAULT); /* 50 ms: the hand waits for the lock by then */
+        }
+        _exit(1);
+    }
+    ck_assert_int_eq(waitpid(maker, &status, 0), maker);
+    ck_assert(WIFSIGNALED(status));
+    ck_assert_int_ne(waitpid(-1, &status, 0), -1); /* the hand; by itself it waits for 20 s */
+    release(&first);
+}
+END_TEST
+
 START_TEST(a_hand_holds_no_descriptor_of_its_maker)
 {
     const char *disk = make_file("disk", "x");
@@ -218,4 +261,4 @@ HAND_MAIN("hand", waiting_ends_when_the_holder_lets_go,
           more_hands_than_may_be_at_once_wait_for_their_turn, a_full_queue_refuses,
           more_files_than_one_hand_carries_are_refused, as_many_files_as_one_hand_carries_come_back,
           a_cancelled_hand_is_killed_and_never_calls, destroying_kills_all_hands_and_calls_nobody,
-          a_hand_holds_no_descriptor_of_its_maker)
+          a_hand_dies_with_its_maker, a_hand_holds_no_descriptor_of_its_maker)

@@ -221,6 +221,16 @@ START_TEST(claims_stay_when_the_instance_ends_until_they_are_freed)
 }
 END_TEST
 
+START_TEST(claiming_again_what_one_has_succeeds)
+{
+    auto_store struct store *store = test_store(NULL);
+    int64_t web = test_instance(store, "web", 1);
+
+    ck_assert_int_eq(CLAIM(store, web, NULL, NULL, file("file:1:2", "/x", true)), 0);
+    ck_assert_int_eq(CLAIM(store, web, NULL, NULL, file("file:1:2", "/x", true)), 0);
+}
+END_TEST
+
 START_TEST(the_dead_claim_nothing)
 {
     auto_store struct store *store = test_store(NULL);
@@ -295,7 +305,8 @@ UNIT_MAIN("reserve", a_writer_excludes_everybody_and_is_named_with_its_pid,
           the_database_itself_forbids_a_second_writer,
           memory_is_never_overcommitted_and_the_refusal_says_what_is_missing,
           items_of_one_ask_add_up, vcpus_end_at_the_limit, no_such_pool_and_no_amount_are_refused,
-          claims_stay_when_the_instance_ends_until_they_are_freed, the_dead_claim_nothing,
+          claims_stay_when_the_instance_ends_until_they_are_freed,
+          claiming_again_what_one_has_succeeds, the_dead_claim_nothing,
           a_claim_inside_a_transaction_is_rolled_back_with_it,
           what_an_instance_holds_is_listed_in_the_order_of_the_ask,
           a_claim_that_cannot_be_written_changes_nothing)

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "daemon/store_inside.h"
+
 static struct msg_event_list read_events(struct store *store, int64_t since, const char *guest,
                                          int64_t limit)
 {
@@ -186,6 +188,33 @@ START_TEST(an_event_in_a_transaction_that_cannot_be_written_fails_with_it)
 }
 END_TEST
 
+START_TEST(a_transaction_that_the_database_rolled_back_takes_nothing_more)
+{
+    auto_store struct store *store = test_store(NULL);
+    char long_text[2000];
+    int r = 0;
+
+    memset(long_text, 'x', sizeof(long_text) - 1);
+    long_text[sizeof(long_text) - 1] = '\0';
+    test_event(store, "kept");
+    {
+        auto_tx struct store_tx tx = {0};
+
+        ck_assert_int_eq(store_begin(store, &tx, NULL), 0);
+        test_fill_disk(store, 1);
+        for (int i = 0; i < 1000 && r == 0; i++) {
+            r = store_run(store, "INSERT INTO event(time, what) VALUES('', ?1)",
+                          BIND(SQL_TEXT(long_text)), NULL, NULL, NULL);
+        }
+        ck_assert_int_eq(r, -EROFS);
+        /* it needs no page; alone it would succeed and be committed at once */
+        ck_assert_int_eq(store_run(store, "DELETE FROM event", BIND_NONE, NULL, NULL, NULL),
+                         -EROFS);
+    }
+    expect_all(store, 1, 1);
+}
+END_TEST
+
 START_TEST(events_in_memory_are_bounded_too)
 {
     auto_store struct store *store = test_store(NULL);
@@ -195,6 +224,7 @@ START_TEST(events_in_memory_are_bounded_too)
         last = test_event(store, "x");
     }
     ck_assert_int_eq(store_event_last(store), last);
+    ck_assert_uint_eq(store->waiting.count, STORE_EVENTS_MAX);
     expect_all(store, last - STORE_EVENTS_MAX + 1, last);
     test_fill_disk(store, 0);
     ck_assert_int_eq(store_retry(store, NULL), 0);
@@ -207,4 +237,5 @@ UNIT_MAIN("store_event", an_event_reads_back_as_it_was_appended,
           the_oldest_events_go_when_there_are_too_many,
           on_a_full_disk_events_keep_their_numbers_in_memory_and_are_written_later,
           an_event_in_a_transaction_that_cannot_be_written_fails_with_it,
+          a_transaction_that_the_database_rolled_back_takes_nothing_more,
           events_in_memory_are_bounded_too)
