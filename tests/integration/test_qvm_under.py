@@ -195,6 +195,14 @@ class UnderTest(unittest.TestCase):
         conversation.send("query", {"serial": 1})
         conversation.expect("state")
 
+    def test_a_packet_may_have_its_limit_and_not_one_byte_more(self):
+        qvm = self.spawn()
+        conversation = qvm.run()
+        conversation.send_raw(b'{"query":{"serial":1}}'.ljust(65536))
+        conversation.expect("state")
+        conversation.send_raw(b'{"query":{"serial":2}}'.ljust(65537))
+        self.check_cut(qvm, conversation)
+
     def test_descriptors_of_strangers_are_closed(self):
         qvm = self.spawn()
         conversation = qvm.run()
