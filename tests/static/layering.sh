@@ -27,7 +27,7 @@ sqlite3.h      ^daemon/store[a-z_]*\.c$
 jansson.h      ^proto/(msg_[a-z]+\.[ch]|openrpc\.c)$
 uv.h           ^(daemon|qvm-worker)/([a-z_]+\.c|[a-z_]+_(private|loop)\.h)$
 linux/kvm.h    ^(qvm-worker/(vm|vcpu|cpuid|lockdown|msrs)[a-z_]*\.[ch]|daemon/host/kvm\.c)$
-dlfcn.h        ^qvm-worker/vdev_[a-z]+\.c$
+dlfcn.h        ^qvm-worker/vdev_host_module\.c$
 seccomp.h      ^qvm-worker/lockdown[a-z_]*\.c$
 '
 
