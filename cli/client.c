@@ -271,7 +271,8 @@ static int await_reply(struct client *client, struct msg_reply *reply, struct er
         r = client_receive(client, reply, err);
     } while (r == 0 && !is_for(reply, client->last_id));
     if (r == 0 && reply->result == NULL) {
-        r = err_set(err, reply->code, "%s", reply->message);
+        (void)err_set(err, reply->code, "%s", reply->message);
+        return reply->code != 0 ? reply->code : -EPROTO;
     }
     return r;
 }

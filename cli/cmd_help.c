@@ -35,7 +35,7 @@ static void print_options(const char *title, const struct option_row *rows)
     }
 }
 
-static int print_command(const struct command *command)
+int help_command(const struct command *command)
 {
     printf("qvmctl %s%s%s\n    %s\n", command->name, *command->synopsis != '\0' ? " " : "",
            command->synopsis, command->help);
@@ -71,7 +71,7 @@ static int run(const struct cli *cli, int argc, char **argv)
         return STATUS_OK;
     }
     if (command != NULL) {
-        return print_command(command);
+        return help_command(command);
     }
     for (size_t i = 0; bare_commands && commands[i] != NULL; i++) {
         (void)puts(commands[i]->name);

@@ -29,8 +29,13 @@ static int print(const struct msg_log_data *log)
         (void)fwrite(log->data, 1, log->data_size, stdout); /* main() looks at stdout's errors */
         return STATUS_OK;
     }
+    if (text != NULL && log->data_size > 0) {
+        memcpy(text, log->data, log->data_size);
+    }
     for (size_t i = 0; text != NULL && i < log->data_size; i++) {
-        text[i] = log->data[i] != 0 ? (char)log->data[i] : '?';
+        if (text[i] == '\0') {
+            text[i] = '?';
+        }
     }
     while (rest != NULL && (line = strsep(&rest, "\n")) != NULL && (*line != '\0' || rest)) {
         text_print(stdout, line);

@@ -74,13 +74,12 @@ static void set_socket(void)
 static int run(const struct command *command, char **argv)
 {
     int argc = options_read(global_options, command->options, false, argv);
-    char *name[] = {(char *)(uintptr_t)command->name, NULL};
 
     if (argc < 0) {
         return STATUS_USAGE;
     }
     if (global_help) {
-        return command_help.run(&global_cli, 1, name);
+        return help_command(command);
     }
     if (set_format(command) != 0) {
         return STATUS_USAGE;

@@ -40,6 +40,9 @@ extern const struct option_row global_options[];
 extern struct cli global_cli;
 extern bool global_help, global_version;
 
+/* What `command` does, on stdout; returns STATUS_OK. */
+int help_command(const struct command *command);
+
 /* Read one command line (without the program's name) and run it; returns the exit status. */
 int command_main(char **argv);
 

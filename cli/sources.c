@@ -185,7 +185,8 @@ static int set_name(struct sources *sources, const char *name, size_t size, cons
 /* The argument of `system`, which stands first; else the first file's name. */
 static int find_name(struct sources *sources, const struct conf_words *words, struct err *err)
 {
-    const char *file = sources->definition.sources[0].name, *base = strrchr(file, '/');
+    const char *file = sources->parts[0].name; /* the first word is always a file */
+    const char *slash = strrchr(file, '/'), *base = slash != NULL ? slash + 1 : file;
     char place[CONF_PLACE_SIZE];
 
     if (words->count > 1 && strcmp(words->list[0].text, "system") == 0) {
@@ -193,7 +194,6 @@ static int find_name(struct sources *sources, const struct conf_words *words, st
 
         return set_name(sources, name->text, strlen(name->text), conf_place(name, place), err);
     }
-    base = base != NULL ? base + 1 : file;
     return set_name(sources, base, strlen(base) - (ends_in(base, SUFFIX) ? strlen(SUFFIX) : 0),
                     file, err);
 }
@@ -250,6 +250,9 @@ int sources_read(struct sources *sources, char **words, int count, struct err *e
     int r = 0;
 
     *sources = (struct sources){0};
+    if (count < 1) {
+        return err_set(err, -EINVAL, "a guest wants a file");
+    }
     if ((int64_t)count > field(MSG_definition, "words")->most) {
         return err_set(err, -EMSGSIZE, "a guest has at most %lld words on the command line",
                        (long long)field(MSG_definition, "words")->most);

@@ -14,7 +14,7 @@
 void table_init(struct table *table, const struct table_column *columns, size_t column_count)
 {
     *table = (struct table){.columns = columns, .column_count = column_count};
-    if (column_count > COLUMNS_MAX) {
+    if (column_count == 0 || column_count > COLUMNS_MAX) {
         table->is_out_of_memory = true;
     }
 }
@@ -75,7 +75,7 @@ int table_print(const struct table *table, bool with_header, FILE *out)
 {
     size_t columns = table->column_count, widths[COLUMNS_MAX] = {0};
 
-    if (table->is_out_of_memory) {
+    if (table->is_out_of_memory || columns == 0) {
         return -ENOMEM;
     }
     for (size_t i = 0; i < columns; i++) {
