@@ -10,4 +10,4 @@ git ls-files --cached --others --exclude-standard | while read -r file; do
     case $(head -c 20 "$file" | head -n 1 | tr -d '\0') in
     '#!/bin/sh'* | '#!/bin/bash'*) echo "$file" ;;
     esac
-done | xargs shellcheck
+done | xargs shellcheck -x -P SCRIPTDIR

@@ -25,7 +25,7 @@ vdevs/         vdevs/
 foreign='
 sqlite3.h      ^daemon/store[a-z_]*\.c$
 jansson.h      ^proto/(msg_[a-z]+\.[ch]|openrpc\.c)$
-uv.h           ^(daemon|qvm-worker)/([a-z_]+\.c|[a-z_]+_(private|loop)\.h)$
+uv.h           ^(daemon|qvm-worker)/([a-z_]+\.c|[a-z_]+_(private|inside)\.h)$
 linux/kvm.h    ^(qvm-worker/(vm|vcpu|cpuid|lockdown|msrs)[a-z_]*\.[ch]|daemon/host/kvm\.c)$
 dlfcn.h        ^qvm-worker/vdev_host_module\.c$
 seccomp.h      ^qvm-worker/lockdown[a-z_]*\.c$
