@@ -8,6 +8,15 @@ DEVICE_DELETED_TIMEOUT = 30.0
 DRAIN_SECONDS = 0.2
 NVME_SIZE = 64 << 20
 
+# maxcpus=1: inside/init brings the other CPUs up when the kernel has stopped to change its code,
+#   which TCG can miss on another CPU; noreplace-smp and lpj: so that this takes no second.
+# tsc=reliable: under TCG all CPUs read one counter; without it L1 takes the slow HPET for its
+#   clock, and its guests have no proper kvmclock.
+KERNEL_COMMAND_LINE = (
+    "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt"
+    " maxcpus=1 noreplace-smp lpj=10000000 tsc=reliable"
+)
+
 
 def qemu_arguments(options, cache, run_dir, settings):
     """The command line for QEMU: a PC with AMD-V, an IOMMU, and something to pass through.
@@ -24,7 +33,7 @@ def qemu_arguments(options, cache, run_dir, settings):
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
         *("-kernel", os.path.join(cache, "kernel/vmlinux")),
         *("-initrd", os.path.join(cache, "initrd.img")),
-        *("-append", "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt"),
+        *("-append", KERNEL_COMMAND_LINE),
         *("-serial", "file:" + os.path.join(run_dir, "console.log")),
         *("-chardev", "socket,id=monitor,path=" + os.path.join(run_dir, "monitor")),
         *("-mon", "chardev=monitor,mode=control"),
