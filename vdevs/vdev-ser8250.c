@@ -118,15 +118,9 @@ static uint8_t line_status(const struct ser8250 *serial)
 {
     uint8_t lsr = LSR_THRE | LSR_TEMT | serial->lsr_errors;
 
-    if (serial->fifo_count > 0) {
-        lsr |= LSR_DR;
-    }
-    if (has_fifos(serial)) {
-        for (uint32_t i = 0; i < serial->fifo_count; i++) {
-            if (serial->is_break[(serial->fifo_first + i) % FIFO_SIZE]) {
-                lsr |= LSR_ERR;
-            }
-        }
+    lsr |= serial->fifo_count > 0 ? LSR_DR : 0;
+    for (uint32_t i = 0; has_fifos(serial) && i < serial->fifo_count; i++) {
+        lsr |= serial->is_break[(serial->fifo_first + i) % FIFO_SIZE] ? LSR_ERR : 0;
     }
     return lsr;
 }
@@ -373,7 +367,7 @@ static void ser8250_write(void *device, uint32_t region, uint64_t offset, uint32
 {
     struct ser8250 *serial = device;
 
-    (void)region; /* there is one */
+    (void)region; /* as above */
     for (uint32_t i = 0; i < size; i++) {
         write_register(serial, offset + i, (uint8_t)(value >> (8 * i)));
     }
@@ -441,6 +435,14 @@ static void ser8250_destroy(void *device)
     free(device);
 }
 
+static void add_number(vdev_state_fn add, void *context, const char *name, uint64_t number)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)number);
+    add(context, name, text);
+}
+
 static void ser8250_state(void *device, vdev_state_fn add, void *context)
 {
     const struct ser8250 *serial = device;
@@ -450,33 +452,25 @@ static void ser8250_state(void *device, vdev_state_fn add, void *context)
                    serial->ier, serial->fcr, serial->lcr, serial->mcr, line_status(serial),
                    serial->msr);
     add(context, "registers", text);
-    (void)snprintf(text, sizeof(text), "%u", 115200u / (serial->divisor ? serial->divisor : 1u));
-    add(context, "baud", text);
+    add_number(add, context, "baud", 115200u / (serial->divisor != 0 ? serial->divisor : 1u));
     (void)snprintf(text, sizeof(text), "%u of %u%s", serial->fifo_count,
                    has_fifos(serial) ? FIFO_SIZE : 1u,
                    serial->is_peer_waiting ? ", more is waiting" : "");
     add(context, "fifo", text);
-    (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)serial->sent);
-    add(context, "sent", text);
-    (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)serial->received);
-    add(context, "received", text);
-    (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)serial->overruns);
-    add(context, "overruns", text);
+    add_number(add, context, "sent", serial->sent);
+    add_number(add, context, "received", serial->received);
+    add_number(add, context, "overruns", serial->overruns);
 }
 
 static const struct vdev_option options[] = {
-    {
-        .name = "hostdev",
-        .kind = VDEV_OPTION_HOSTDEV,
-        .fallback = "-",
-        .doc = "what is at the other end of the wire",
-    },
+    {.name = "hostdev",
+     .kind = VDEV_OPTION_HOSTDEV,
+     .fallback = "-",
+     .doc = "the wire's other end"},
     {.name = NULL},
 };
 
-static const struct vdev_region default_regions[] = {
-    {.space = VDEV_SPACE_IO, .start = 0x3f8, .size = REGISTER_COUNT},
-};
+static const struct vdev_region default_regions[] = {{VDEV_SPACE_IO, 0x3f8, REGISTER_COUNT}};
 
 static const struct vdev_ops ops = {
     .size = sizeof(ops),

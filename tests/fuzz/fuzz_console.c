@@ -70,7 +70,8 @@ static void write_and_read(const uint8_t *data, size_t size)
         }
         console_ring_write(ring, bytes, count);
         written += count;
-        n = console_ring_read(ring, &offset, bytes, (size_t)(data[i] ^ 0xa5) * (data[i] ^ 0xa5) * 6, &lost);
+        n = console_ring_read(ring, &offset, bytes, (size_t)(data[i] ^ 0xa5) * (data[i] ^ 0xa5) * 6,
+                              &lost);
         for (size_t j = 0; j < n; j++) {
             expect(bytes[j] == (uint8_t)((offset - n + j) * 37));
         }

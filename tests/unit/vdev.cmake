@@ -15,10 +15,12 @@ foreach(what abi size symbol pointer name option operation device words)
   set_target_properties(vdev-broken-${what} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${vdev_test_dir})
   list(APPEND vdev_test_modules vdev-broken-${what})
 endforeach()
-qvm_unit_test(vdev_host vdev-host qvm-core console PkgConfig::UV)
-target_compile_definitions(test_vdev_host PRIVATE TEST_VDEV_DIR="${vdev_test_dir}"
-  REAL_VDEV_DIR="$<TARGET_FILE_DIR:vdev-ser8250>")
-add_dependencies(test_vdev_host ${vdev_test_modules} vdev-ser8250 vdev-mc146818 vdev-pckeyboard)
+foreach(name vdev_host vdev_host_run)
+  qvm_unit_test(${name} vdev-host qvm-core console PkgConfig::UV)
+  target_compile_definitions(test_${name} PRIVATE TEST_VDEV_DIR="${vdev_test_dir}"
+    REAL_VDEV_DIR="$<TARGET_FILE_DIR:vdev-ser8250>")
+  add_dependencies(test_${name} ${vdev_test_modules} vdev-ser8250 vdev-mc146818 vdev-pckeyboard)
+endforeach()
 
 add_test(NAME unit-vdev-outside COMMAND ${CMAKE_CURRENT_LIST_DIR}/vdev_outside.sh
   ${CMAKE_C_COMPILER} ${CMAKE_BINARY_DIR} ${CMAKE_CURRENT_LIST_DIR}/../../vdevs/sample/vdev-sample.c)
