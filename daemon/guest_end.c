@@ -122,16 +122,22 @@ void guest_bury(struct guest *guest, const struct worker_end *end)
     if (instance_dir_remove(guests->env.run_fd, guest->name, instance, &err) < 0) {
         log_warn("guest: left behind guest=%s why=\"%s\"", guest->name, err.msg);
     }
-    guest_release(guests, guest->name, guest->owner, instance);
     step = (struct life_step){
         .event = reason_is_failure(cause.reason) ? EVENT_died : EVENT_ended,
         .reason = cause.reason,
         .message = cause.message,
         .exit_status = cause.exit_status,
+        .frees_all = !guest_holds_locks(guests, instance),
     };
+    if (!step.frees_all) {
+        guest_release(guests, guest->name, guest->owner, instance);
+    }
     if (guest_life(guest, &step, &err) < 0) {
         log_error("guest: its end has no place in its life guest=%s why=\"%s\"", guest->name,
                   err.msg);
+    }
+    if (step.frees_all && store_degraded(guests->env.store) != NULL) {
+        guest_release(guests, guest->name, guest->owner, instance); /* tried again until it can */
     }
 }
 

@@ -78,6 +78,7 @@ struct life_step {
     enum guest_reason reason;
     const char *message;
     int exit_status; /* -1: none known */
+    bool frees_all;  /* nobody has to be waited for: its claims go in the same transaction */
 };
 
 /* Move `guest` by an event: write the new state and the event in one transaction, then tell
@@ -151,6 +152,9 @@ void guest_bury(struct guest *guest, const struct worker_end *end);
 
 /* Free its claims, files only when their locks are free. */
 void guest_release(struct guests *guests, const char *name, uid_t owner, int64_t instance);
+
+/* Whether an instance holds something that must be found free before its claims may go. */
+bool guest_holds_locks(const struct guests *guests, int64_t instance);
 bool guest_is_releasing(const struct guests *guests, const char *name);
 void guest_release_again(struct guests *guests);
 void guest_release_drop_all(struct guests *guests);

@@ -9,21 +9,24 @@
 #include "proto/base/log.h"
 
 /* What is new in the instance's row after this step. */
-static int write_state(struct guest *guest, struct err *err)
+static int write_state(struct guest *guest, bool frees_all, struct err *err)
 {
     struct store *store = guest->all->env.store;
     const struct store_instance *now = &guest->instance;
 
+    int r;
+
     if (state_has_process(guest->state)) {
         return store_instance_set_state(store, now->id, guest->state, err);
     }
-    return store_instance_end(store, now->id,
-                              &(struct store_end){.state = guest->state,
-                                                  .reason = now->reason,
-                                                  .message = now->message,
-                                                  .exit_status = now->exit_status,
-                                                  .ended = now->ended},
-                              err);
+    r = store_instance_end(store, now->id,
+                           &(struct store_end){.state = guest->state,
+                                               .reason = now->reason,
+                                               .message = now->message,
+                                               .exit_status = now->exit_status,
+                                               .ended = now->ended},
+                           err);
+    return r == 0 && frees_all ? reserve_free(store, now->id, err) : r;
 }
 
 static uid_t pick_uid(const struct guests *guests, int64_t instance)
@@ -86,7 +89,8 @@ static void describe_event(const struct guest *guest, const struct life_step *st
 }
 
 /* The step in one transaction; nothing is written on failure. */
-static int write_step(struct guest *guest, struct store_instance *begun, struct msg_event *event,
+static int write_step(struct guest *guest, const struct life_step *step,
+                      struct store_instance *begun, struct msg_event *event,
                       char time[EVENTS_TIME_SIZE], struct err *err)
 {
     auto_tx struct store_tx tx = {0};
@@ -96,7 +100,7 @@ static int write_step(struct guest *guest, struct store_instance *begun, struct 
         r = write_begin(guest, begun, err);
         event->instance = begun->id;
     } else if (r == 0) {
-        r = write_state(guest, err);
+        r = write_state(guest, step->frees_all, err);
     }
     if (r == 0) {
         r = events_write(guest->all->env.events, event, time, err);
@@ -137,7 +141,7 @@ static int life_begin(struct guest *guest, const struct life_step *step, struct 
     guest->state = STATE_starting;
     describe_event(guest, step, &event);
     event.pid = 0;
-    r = write_step(guest, &begun, &event, time, err);
+    r = write_step(guest, step, &begun, &event, time, err);
     if (r < 0) {
         guest->state = before;
         return r;
@@ -170,7 +174,7 @@ int guest_life(struct guest *guest, const struct life_step *step, struct err *er
     guest->state = (enum guest_state)next;
     guest->instance.state = guest->state;
     describe_event(guest, step, &event);
-    guest->is_state_unwritten = write_step(guest, NULL, &event, time, &why) < 0;
+    guest->is_state_unwritten = write_step(guest, step, NULL, &event, time, &why) < 0;
     if (guest->is_state_unwritten) {
         log_error("guest: cannot write the state guest=%s state=%s why=\"%s\"", guest->name,
                   words_name(&words_state, next), why.msg);
@@ -203,7 +207,7 @@ void guest_write_again(struct guest *guest)
             store_guest_set_desired(store, guest->name, guest->desired, NULL) < 0;
     }
     if (guest->is_state_unwritten) {
-        guest->is_state_unwritten = write_state(guest, NULL) < 0;
+        guest->is_state_unwritten = write_state(guest, false, NULL) < 0;
     }
 }
 

@@ -113,6 +113,22 @@ void guest_release(struct guests *guests, const char *name, uid_t owner, int64_t
     step(release);
 }
 
+bool guest_holds_locks(const struct guests *guests, int64_t instance)
+{
+    struct reserve_held *held = NULL;
+    size_t count = 0;
+    bool is_exclusive = false;
+
+    if (reserve_list(guests->env.store, instance, &held, &count, NULL) < 0) {
+        return true;
+    }
+    for (size_t i = 0; i < count; i++) {
+        is_exclusive = is_exclusive || held[i].is_exclusive;
+    }
+    reserve_held_free(held, count);
+    return is_exclusive;
+}
+
 bool guest_is_releasing(const struct guests *guests, const char *name)
 {
     const struct guest_release *release;
