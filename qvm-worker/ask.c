@@ -2,7 +2,6 @@
 #include "qvm-worker/ask.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/base/cleanup.h"
@@ -10,27 +9,33 @@
 #include "proto/msg.h"
 #include "qvm-worker/control.h"
 
+/* Messages that are only encoded may point anywhere (msg.h): nothing writes to `text`. */
+static char *borrow(const char *text)
+{
+    char *borrowed;
+
+    memcpy(&borrowed, &text, sizeof(borrowed));
+    return borrowed;
+}
+
 static void fill(const struct plan_need *need, struct msg_resource *item)
 {
     *item = (struct msg_resource){
         .kind = (int)need->kind,
-        .id = (char *)(uintptr_t)need->id, /* only encoded: nothing writes to it */
+        .id = borrow(need->id),
         .amount = (int64_t)need->amount,
         .is_writable = need->is_writable,
         .is_readable = need->is_readable,
-        .where = (char *)(uintptr_t)need->where,
+        .where = borrow(need->where),
     };
 }
 
 int ask_send(struct control *control, const struct plan *plan, struct err *err)
 {
-    auto_free struct msg_resource *items = calloc(PLAN_NEEDS_MAX, sizeof(*items));
+    struct msg_resource items[PLAN_NEEDS_MAX];
     size_t sent = 0;
     size_t step = plan->need_count;
 
-    if (items == NULL) {
-        return err_set(err, -ENOMEM, "no memory left");
-    }
     for (uint32_t i = 0; i < plan->need_count; i++) {
         fill(&plan->needs[i], &items[i]);
     }

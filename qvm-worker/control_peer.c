@@ -62,10 +62,10 @@ static void end(struct control_peer *peer, const char *why)
 }
 
 /* Returns 1 when sent, 0 when the socket is full, or a negative errno. */
-static int send_now(struct control_peer *peer, const char *text, int fd)
+static int send_now(struct control_peer *peer, char *text, int fd)
 {
     union fds_space space = {0};
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+    struct iovec iov = {.iov_base = text, .iov_len = strlen(text)};
     struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 
     if (fd >= 0) {

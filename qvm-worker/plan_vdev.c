@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "qvm-worker/plan_private.h"
 
@@ -48,7 +49,7 @@ int plan_vdev_option(struct conf_scope *scope, const struct conf_word *word)
         return conf_fail(scope->err, word, "more than %u options of one vdev",
                          VDEV_HOST_OPTIONS_MAX);
     }
-    for (int i = 0; i < arguments; i++) {
+    for (size_t i = 0; i < (size_t)arguments && i < ARRAY_LEN(slots); i++) {
         const struct conf_word *argument = conf_argument(scope, word);
 
         if (argument == NULL) {

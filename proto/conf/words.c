@@ -1,6 +1,7 @@
 /* The lexer of .qvmconf and qvmd.conf. */
 #include "proto/conf/words.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,7 +46,9 @@ int conf_fail(struct err *err, const struct conf_word *word, const char *format,
     (void)err_prefix(err, "%s: ", conf_place(word, place));
     if (err != NULL) {
         for (char *at = err->msg; *at != '\0'; at++) {
-            *at = *at == '\n' || *at == '\t' ? '?' : *at; /* a sentence is one line */
+            if (*at == '\n' || *at == '\t') {
+                *at = '?'; /* a sentence is one line */
+            }
         }
     }
     return -ENOEXEC;
@@ -95,6 +98,7 @@ static int push(struct lexer *lexer, const char *text, size_t size)
     }
     r = reserve_text(lexer, size + 1);
     if (r == 0) {
+        assert(words->arena != NULL);
         memcpy(words->arena + words->arena_used, text, size);
         words->arena_used += size;
     }
@@ -128,6 +132,7 @@ static int word_end(struct lexer *lexer)
         words->list = list;
         words->list_room = room;
     }
+    assert(words->arena != NULL);
     words->arena[words->arena_used++] = '\0';
     words->list[words->count++] = lexer->word; /* its text is set when the arena stands still */
     return 0;
