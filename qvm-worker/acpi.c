@@ -48,6 +48,12 @@
 #define HID_KEYBOARD "PNP0303"
 #define HID_CLOCK    "PNP0B00"
 
+/* Names of fixed length, without a final 0. */
+static const char pointer_signature[8] = "RSD PTR ";
+static const char oem_id[6] = "QVM   ";
+static const char oem_table_id[8] = "QVMGUEST";
+static const char creator_id[4] = "QVM ";
+
 /* Tables are written one behind the other. */
 struct builder {
     uint8_t *area;
@@ -98,10 +104,10 @@ static void finish_table(uint8_t *table, const char *signature, uint8_t revision
     memcpy(table, signature, 4);
     put(table + TABLE_LENGTH, size, 4);
     table[8] = revision;
-    memcpy(table + 10, "QVM   ", 6);
-    memcpy(table + 16, "QVMGUEST", 8);
+    memcpy(table + 10, oem_id, sizeof(oem_id));
+    memcpy(table + 16, oem_table_id, sizeof(oem_table_id));
     put(table + 24, 1, 4);
-    memcpy(table + 28, "QVM ", 4);
+    memcpy(table + 28, creator_id, sizeof(creator_id));
     put(table + 32, 1, 4);
     set_checksum(table, size, TABLE_CHECKSUM);
 }
@@ -380,8 +386,8 @@ static void add_xsdt_and_rsdp(struct builder *builder)
     memcpy(table + HEADER_SIZE, builder->xsdt, 8 * builder->xsdt_count);
     finish_table(table, "XSDT", 1, size);
     memset(rsdp, 0, TABLES_OFFSET);
-    memcpy(rsdp, "RSD PTR ", 8);
-    memcpy(rsdp + 9, "QVM   ", 6);
+    memcpy(rsdp, pointer_signature, sizeof(pointer_signature));
+    memcpy(rsdp + 9, oem_id, sizeof(oem_id));
     rsdp[15] = 2; /* revision */
     put(rsdp + 20, RSDP_SIZE, 4);
     put(rsdp + 24, address, 8);

@@ -45,23 +45,29 @@ static struct kvm_cpuid2 *make_table(uint32_t room)
     return table;
 }
 
+/* Ask with room for so many leaves; -E2BIG: there are more. */
+static int ask(int kvm_fd, uint32_t room, struct kvm_cpuid2 **table)
+{
+    auto_free struct kvm_cpuid2 *new = make_table(room);
+
+    if (new == NULL) {
+        return -ENOMEM;
+    }
+    if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, new) != 0) {
+        return -errno;
+    }
+    *table = take_ptr(new);
+    return 0;
+}
+
 int cpuid_create(int kvm_fd, struct kvm_cpuid2 **table, struct err *err)
 {
-    for (uint32_t room = LEAVES_FIRST; room <= LEAVES_MAX; room *= 2) {
-        auto_free struct kvm_cpuid2 *new = make_table(room);
+    int r = -E2BIG;
 
-        if (new == NULL) {
-            return err_set(err, -ENOMEM, "out of memory");
-        }
-        if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, new) == 0) {
-            *table = take_ptr(new);
-            return 0;
-        }
-        if (errno != E2BIG) {
-            return err_sys(err, -errno, "KVM does not tell its CPUID");
-        }
+    for (uint32_t room = LEAVES_FIRST; r == -E2BIG && room <= LEAVES_MAX; room *= 2) {
+        r = ask(kvm_fd, room, table);
     }
-    return err_set(err, -E2BIG, "KVM reports more than %u CPUID leaves", LEAVES_MAX);
+    return r == 0 ? 0 : err_sys(err, r, "KVM does not tell its CPUID");
 }
 
 struct kvm_cpuid2 *cpuid_copy(const struct kvm_cpuid2 *base)

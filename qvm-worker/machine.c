@@ -265,13 +265,6 @@ void machine_dispatch(struct machine *machine)
     }
 }
 
-static void free_extras(struct acpi_extra *extras, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        free((void *)(uintptr_t)extras[i].bytes); /* ours: loader_read_acpi made them */
-    }
-}
-
 static uint32_t tell_devices(const struct machine *machine, struct acpi_device *told)
 {
     uint32_t count = 0;
@@ -314,30 +307,47 @@ static int build_acpi(struct machine *machine, const struct acpi_extra *extras,
     return acpi_build(&config, area, LOADER_ACPI_START, LOADER_ACPI_SIZE, err);
 }
 
+/* The tables of `acpi load`, read anew each time. */
+struct extras {
+    uint32_t count;
+    uint8_t *bytes[MACHINE_LOADS_MAX];
+    struct acpi_extra list[MACHINE_LOADS_MAX];
+};
+
+static int read_extras(struct machine *machine, struct extras *extras, struct err *err)
+{
+    for (uint32_t i = 0; i < machine->loader.item_count; i++) {
+        struct loader_item *item = &machine->items[i];
+        struct acpi_extra *extra = &extras->list[extras->count];
+        uint8_t **bytes = &extras->bytes[extras->count];
+        int r;
+
+        if (item->kind != LOADER_ACPI) {
+            continue;
+        }
+        r = loader_read_acpi(item, bytes, &extra->size, err);
+        if (r != 0) {
+            return r;
+        }
+        extra->bytes = *bytes;
+        extra->path = item->path;
+        extra->where = item->where;
+        extras->count++;
+    }
+    return 0;
+}
+
 static int write_acpi(struct machine *machine, struct err *err)
 {
-    struct acpi_extra extras[MACHINE_LOADS_MAX] = {{0}};
-    uint32_t count = 0;
-    int r = 0;
+    struct extras extras = {0};
+    int r = read_extras(machine, &extras, err);
 
-    for (uint32_t i = 0; r == 0 && i < machine->loader.item_count; i++) {
-        struct loader_item *item = &machine->items[i];
-        uint8_t *bytes = NULL;
-
-        if (item->kind == LOADER_ACPI) {
-            r = loader_read_acpi(item, &bytes, &extras[count].size, err);
-        }
-        if (bytes != NULL) {
-            extras[count].bytes = bytes;
-            extras[count].path = item->path;
-            extras[count].where = item->where;
-            count++;
-        }
-    }
     if (r == 0) {
-        r = build_acpi(machine, extras, count, err);
+        r = build_acpi(machine, extras.list, extras.count, err);
     }
-    free_extras(extras, count);
+    for (uint32_t i = 0; i < extras.count; i++) {
+        free(extras.bytes[i]);
+    }
     return r;
 }
 

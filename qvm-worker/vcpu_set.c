@@ -41,7 +41,7 @@ int vcpu_set_create(const struct vcpu_config *config, uint32_t count, struct vcp
                     struct err *err)
 {
     struct vcpu_config own = *config;
-    struct vcpu_set *new = calloc(1, sizeof(*new) + count * sizeof(new->vcpus[0]));
+    struct vcpu_set *new = calloc(1, sizeof(*new) + count * sizeof(struct vcpu *));
     int r;
 
     if (new == NULL) {

@@ -24,27 +24,28 @@ static bool is_guest(const struct loader *loader, const struct loader_item *item
     return item->kind == LOADER_GUEST || (item->kind == LOADER_DETECT && item == &loader->items[0]);
 }
 
-/* The bootimage, and that there is exactly one. */
-static int find_guest(const struct loader *loader, struct loader_item **guest, struct err *err)
+/* The bootimage, or NULL: there is none, or more than one. */
+static struct loader_item *find_guest(const struct loader *loader, struct err *err)
 {
-    *guest = NULL;
+    struct loader_item *guest = NULL;
+
     for (uint32_t i = 0; i < loader->item_count; i++) {
         struct loader_item *item = &loader->items[i];
 
         if (!is_guest(loader, item)) {
             continue;
         }
-        if (*guest != NULL) {
-            return err_set(err, -EINVAL, "%s: '%s' is a second bootimage; the first is at %s",
-                           item->where, item->path, (*guest)->where);
+        if (guest != NULL) {
+            (void)err_set(err, -EINVAL, "%s: '%s' is a second bootimage; the first is at %s",
+                          item->where, item->path, guest->where);
+            return NULL;
         }
-        *guest = item;
+        guest = item;
     }
-    if (*guest == NULL) {
-        return err_set(err, -EINVAL, "%s: nothing to boot: `load` a bootimage first",
-                       loader->where);
+    if (guest == NULL) {
+        (void)err_set(err, -EINVAL, "%s: nothing to boot: `load` a bootimage first", loader->where);
     }
-    return 0;
+    return guest;
 }
 
 static int load_guest(struct loader_item *item, struct places *places, struct guest_boot *boot,
@@ -150,16 +151,17 @@ static int load_items(struct loader *loader, const struct loader_item *guest_ite
 int loader_load(struct loader *loader, const struct memory *memory, uint64_t *entry,
                 struct err *err)
 {
-    struct loader_item *guest_item = NULL;
+    struct loader_item *guest_item = find_guest(loader, err);
     struct boot_initrd initrd = {0};
     struct places places;
     struct guest_boot guest;
-    int r = find_guest(loader, &guest_item, err);
+    int r;
 
-    places_init(&places, memory);
-    if (r == 0) {
-        r = load_guest(guest_item, &places, &guest, err);
+    if (guest_item == NULL) {
+        return -EINVAL;
     }
+    places_init(&places, memory);
+    r = load_guest(guest_item, &places, &guest, err);
     if (r == 0) {
         r = check_cmdline(loader, &guest, err);
     }

@@ -241,8 +241,9 @@ static void make_extra(uint8_t *bytes, const char *signature, uint32_t size)
 
 static void check_extra_refused(const uint8_t *bytes, uint32_t size, const char *words)
 {
-    const struct acpi_extra extra = {bytes, size, "t.aml", "g:5"};
+    static struct acpi_extra extra;
 
+    extra = (struct acpi_extra){bytes, size, "t.aml", "g:5"};
     set_up(1);
     config.extras = &extra;
     config.extra_count = 1;

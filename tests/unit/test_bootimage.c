@@ -15,6 +15,8 @@ static Elf64_Phdr *elf_segment(void)
 
 static void make_elf(void)
 {
+    static const uint8_t ident[] = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT};
+
     memset(image, 0xcc, sizeof(image));
     memset(image, 0, 512);
     *elf_header() = (Elf64_Ehdr){.e_type = ET_EXEC,
@@ -23,7 +25,7 @@ static void make_elf(void)
                                  .e_phoff = sizeof(Elf64_Ehdr),
                                  .e_phentsize = sizeof(Elf64_Phdr),
                                  .e_phnum = 1};
-    memcpy(image, "\177ELF\2\1\1", 7);
+    memcpy(image, ident, sizeof(ident));
     *elf_segment() = (Elf64_Phdr){.p_type = PT_LOAD,
                                   .p_offset = 512,
                                   .p_vaddr = 0xffff800000200000,
