@@ -206,7 +206,10 @@ int console_ring_map(int fd, const struct console_ring **ring, struct err *err)
 
 void console_ring_unmap(const struct console_ring *ring)
 {
+    void *memory;
+
     if (ring != NULL) {
-        (void)munmap((void *)(uintptr_t)ring, CONSOLE_RING_SIZE); /* our own mapping */
+        memcpy(&memory, &ring, sizeof(memory));  /* a mapping to read is unmapped like any other */
+        (void)munmap(memory, CONSOLE_RING_SIZE); /* our own: cannot fail */
     }
 }

@@ -137,8 +137,9 @@ static void on_ended(void *context, struct console_session *session)
     if (i == count) {
         return; /* ended before it was one of us */
     }
-    memmove(&console->sessions[i], &console->sessions[i + 1],
-            (count - i - 1) * sizeof(console->sessions[0]));
+    for (; i + 1 < count; i++) {
+        console->sessions[i] = console->sessions[i + 1];
+    }
     atomic_store(&console->session_count, (unsigned)count - 1);
     console->lost_by_ended += console_session_lost(session);
     if (console->typist == session) {

@@ -50,9 +50,10 @@ void vdev_host_free_slot(struct vdev_slot *slot)
     struct vdev_host *host = slot->host;
 
     for (uint32_t i = 0; i < slot->value_count; i++) {
-        free((void *)(uintptr_t)slot->values[i].text);
-        free((void *)(uintptr_t)slot->values[i].where);
+        free(slot->value_strings[i].text);
+        free(slot->value_strings[i].where);
     }
+    free(slot->value_strings);
     free(slot->values);
     free(slot->where);
     if (slot->has_lock) {

@@ -1,6 +1,7 @@
 /* The options of one vdev context. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 #include "proto/conf/value.h"
 #include "qvm-worker/vdev_host_private.h"
 
-#define IO_PORTS 0x10000u
+#define IO_PORTS    0x10000u
+#define FILTER_SIZE 16u /* of a log filter's name */
 
 static int no_memory(struct err *err)
 {
@@ -127,27 +129,40 @@ static int read_name(struct vdev_slot *slot, const struct vdev_host_option *opti
     return 0;
 }
 
-static int read_log(struct vdev_slot *slot, const struct vdev_host_option *option, struct err *err)
+/* The set of filters in `F,F..`. */
+static int read_filters(const struct vdev_host_option *option, unsigned *set, struct err *err)
 {
-    auto_free char *filters = strdup(option->argument);
-    const char *to = option->second;
-    char *rest = filters;
-    char *filter;
+    const char *text = option->argument;
 
-    if (filters == NULL) {
-        return no_memory(err);
-    }
-    slot->log_set = 0;
-    while ((filter = strsep(&rest, ",")) != NULL) {
-        int level = log_level_find(filter);
+    *set = 0;
+    for (;;) {
+        char filter[FILTER_SIZE];
+        size_t size = strcspn(text, ",");
+        int level;
 
+        (void)snprintf(filter, sizeof(filter), "%.*s", (int)(size < INT_MAX ? size : 0), text);
+        level = size < sizeof(filter) ? log_level_find(filter) : -1;
         if (level < 0) {
             return err_set(err, -EINVAL,
                            "%s: '%s' is no log filter; there are: fatal internal error warn info "
                            "debug verbose",
                            option->where, filter);
         }
-        slot->log_set |= LOG_BIT(level);
+        *set |= LOG_BIT((unsigned)level);
+        if (text[size] == '\0') {
+            return 0;
+        }
+        text += size + 1;
+    }
+}
+
+static int read_log(struct vdev_slot *slot, const struct vdev_host_option *option, struct err *err)
+{
+    const char *to = option->second;
+    int r = read_filters(option, &slot->log_set, err);
+
+    if (r != 0) {
+        return r;
     }
     slot->has_log = true;
     if (strcmp(to, "stdout") == 0) {
@@ -243,31 +258,35 @@ static int read_value(struct vdev_slot *slot, struct vdev_value *value, bool is_
     return 0;
 }
 
-/* The value that a repetition of `option` replaces, or a new one. */
-static struct vdev_value *place_value(struct vdev_slot *slot, uint32_t option)
+/* Where a value goes: in the place of the one that it repeats, or in a new place. */
+static uint32_t place_value(struct vdev_slot *slot, uint32_t option)
 {
     if (!slot->loaded->module.options[option].may_repeat) {
         for (uint32_t i = 0; i < slot->value_count; i++) {
             if (slot->values[i].option == option) {
-                free((void *)(uintptr_t)slot->values[i].text);
-                free((void *)(uintptr_t)slot->values[i].where);
-                return &slot->values[i];
+                return i;
             }
         }
     }
-    return &slot->values[slot->value_count++];
+    return slot->value_count++;
 }
 
 static int add_value(struct vdev_slot *slot, uint32_t option, const char *text, const char *where,
                      bool is_fallback, struct err *err)
 {
-    struct vdev_value *value = place_value(slot, option);
+    uint32_t at = place_value(slot, option);
+    struct value_strings *strings = &slot->value_strings[at];
 
-    *value = (struct vdev_value){.option = option, .text = strdup(text), .where = strdup(where)};
-    if (value->text == NULL || value->where == NULL) {
+    free(strings->text);
+    free(strings->where);
+    strings->text = strdup(text);
+    strings->where = strdup(where);
+    slot->values[at] =
+        (struct vdev_value){.option = option, .text = strings->text, .where = strings->where};
+    if (strings->text == NULL || strings->where == NULL) {
         return no_memory(err);
     }
-    return read_value(slot, value, is_fallback, err);
+    return read_value(slot, &slot->values[at], is_fallback, err);
 }
 
 static int read_option(struct vdev_slot *slot, const struct vdev_host_option *option,
@@ -332,7 +351,9 @@ int vdev_host_read_options(struct vdev_slot *slot, const struct vdev_host_option
                        VDEV_HOST_OPTIONS_MAX);
     }
     slot->values = calloc(loaded->option_count + option_count + 1, sizeof(slot->values[0]));
-    if (slot->values == NULL) {
+    slot->value_strings =
+        calloc(loaded->option_count + option_count + 1, sizeof(slot->value_strings[0]));
+    if (slot->values == NULL || slot->value_strings == NULL) {
         return no_memory(err);
     }
     slot->intr_line = loaded->module.default_intr;

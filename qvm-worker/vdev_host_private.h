@@ -27,6 +27,11 @@ enum stream_kind {
     STREAM_GRANTED, /* a file or a command */
 };
 
+/* What a value points to. */
+struct value_strings {
+    char *text, *where;
+};
+
 /* One device, from its options on. */
 struct vdev_slot {
     struct vdev_host *host;
@@ -36,7 +41,8 @@ struct vdev_slot {
     char *where;
     bool has_name; /* by `name`, not made up */
 
-    struct vdev_value *values; /* their strings are owned, too */
+    struct vdev_value *values;
+    struct value_strings *value_strings; /* that the values point to */
     uint32_t value_count;
     struct vdev_region regions[VDEV_HOST_REGIONS_MAX];
     uint32_t region_count;

@@ -58,7 +58,9 @@ static void service_log(struct vdev_slot *slot, enum vdev_log_level level, const
         return;
     }
     for (char *c = text; *c != '\0'; c++) {
-        *c = (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c;
+        if ((unsigned char)*c < ' ' || *c == 0x7f) {
+            *c = '?';
+        }
     }
     (void)dprintf(slot->log_fd, "vdev: %s device=%s\n", text, slot->name); /* nobody to be told */
 }
