@@ -18,6 +18,11 @@ cat /sys/fs/cgroup/cgroup.controllers
 [ -c /dev/kvm ] && echo "kvm ready"
 [ -c /dev/net/tun ] && echo "tun ready"
 [ -c /dev/vfio/vfio ] && echo "vfio ready"
+echo vfio-pci >/sys/bus/pci/devices/0000:00:03.0/driver_override
+echo 0000:00:03.0 >/sys/bus/pci/drivers_probe
+group=$(basename "$(readlink /sys/bus/pci/devices/0000:00:03.0/iommu_group)")
+[ -c "/dev/vfio/$group" ] && echo "network card ready to be passed through"
+modprobe nvme && ls /dev/nvme0n1
 unshare --user --map-root-user true && echo "namespaces ready"
 echo changed >probe.sh && echo "the tree is writable"
 (sleep 1000 >/dev/null 2>&1 &)
@@ -38,6 +43,8 @@ check "the cgroup controllers are there" in_output "cpuset cpu io memory"
 check "/dev/kvm is there" in_output "kvm ready"
 check "tun is there" in_output "tun ready"
 check "vfio is there" in_output "vfio ready"
+check "a network card can be passed through" in_output "ready to be passed through"
+check "the other modules of the kernel can be loaded" in_output "/dev/nvme0n1"
 check "user namespaces can be made" in_output "namespaces ready"
 check "files can be written inside" in_output "the tree is writable"
 check "what was written is forgotten" grep -q 'exit 7' probe.sh
