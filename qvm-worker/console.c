@@ -119,9 +119,24 @@ static void choose_typist(struct console *console)
 {
     console->typist = NULL;
     for (size_t i = 0; i < session_count(console) && console->typist == NULL; i++) {
-        if ((console_session_flags(console->sessions[i]) & CONSOLE_READ_ONLY) == 0) {
+        const struct console_session *session = console->sessions[i];
+
+        if ((console_session_flags(session) & CONSOLE_READ_ONLY) == 0 &&
+            console_session_is_typing(session)) {
             console->typist = console->sessions[i];
         }
+    }
+    if (console->typist != NULL) {
+        console_session_listen(console->typist, input_room(console));
+    }
+}
+
+static void on_silent(void *context, struct console_session *session)
+{
+    struct console *console = context;
+
+    if (console->typist == session) {
+        choose_typist(console);
     }
 }
 
@@ -144,9 +159,6 @@ static void on_ended(void *context, struct console_session *session)
     console->lost_by_ended += console_session_lost(session);
     if (console->typist == session) {
         choose_typist(console);
-        if (console->typist != NULL) {
-            console_session_listen(console->typist, input_room(console));
-        }
     }
 }
 
@@ -225,8 +237,11 @@ int console_create(struct uv_loop_s *loop, struct console **console, struct err 
     new->wake.data = new;
     new->batch.data = new;
     (void)pthread_mutex_init(&new->write_lock, NULL); /* cannot fail for a plain one */
-    new->owner = (struct console_session_owner){
-        .ring = new->ring, .context = new, .typed = on_typed, .ended = on_ended};
+    new->owner = (struct console_session_owner){.ring = new->ring,
+                                                .context = new,
+                                                .typed = on_typed,
+                                                .silent = on_silent,
+                                                .ended = on_ended};
     *console = new;
     return 0;
 }
@@ -289,7 +304,8 @@ void console_marker(struct console *console, const char *text)
     console_write(console, (const uint8_t *)line, (size_t)n);
 }
 
-/* Make room by ending sessions whose peer is gone without having been noticed. */
+/* End sessions whose peer is gone without having been noticed: it said first that it types no more,
+ * and nothing was written to it since. */
 static void end_gone_sessions(struct console *console)
 {
     for (size_t i = session_count(console); i-- > 0;) {
@@ -309,9 +325,7 @@ int console_attach_pair(struct console *console, int in_fd, int out_fd, unsigned
     size_t count;
     int r;
 
-    if (session_count(console) == CONSOLE_SESSIONS_MAX) {
-        end_gone_sessions(console);
-    }
+    end_gone_sessions(console); /* one of them may be the typist */
     count = session_count(console);
     if (count == CONSOLE_SESSIONS_MAX) {
         return err_set(err, -EMFILE, "the console has %u sessions already", CONSOLE_SESSIONS_MAX);
@@ -323,7 +337,7 @@ int console_attach_pair(struct console *console, int in_fd, int out_fd, unsigned
     }
     console->sessions[count] = session;
     atomic_store(&console->session_count, (unsigned)count + 1);
-    if ((flags & CONSOLE_READ_ONLY) == 0) {
+    if ((flags & CONSOLE_READ_ONLY) == 0 && console_session_is_typing(session)) {
         if (console->typist == NULL || (flags & CONSOLE_STEAL) != 0) {
             console->typist = session;
         } else if ((flags & CONSOLE_PLAIN) == 0) {

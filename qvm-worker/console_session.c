@@ -277,6 +277,7 @@ static bool listen_once(struct console_session *session)
     }
     session->in = NULL; /* typed all that it will; it still reads */
     watch(session);
+    session->owner->silent(session->owner->context, session);
     return true;
 }
 
@@ -313,6 +314,11 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if ((events & UV_WRITABLE) != 0) {
         console_session_pump(session);
     }
+}
+
+bool console_session_is_typing(const struct console_session *session)
+{
+    return session->in != NULL;
 }
 
 bool console_session_is_gone(const struct console_session *session)

@@ -18,6 +18,8 @@ struct console_session_owner {
     void *context;
     /* Bytes were typed; never more than console_session_listen allowed. */
     void (*typed)(void *context, struct console_session *session, const uint8_t *data, size_t size);
+    /* It has typed all that it will, and still reads. */
+    void (*silent)(void *context, struct console_session *session);
     /* The session is over: forget it. Its memory goes when the loop has closed its handles. */
     void (*ended)(void *context, struct console_session *session);
 };
@@ -40,6 +42,9 @@ void console_session_pump(struct console_session *session);
 
 /* Read at most `limit` bytes from now on (0: none), until told otherwise. */
 void console_session_listen(struct console_session *session, size_t limit);
+
+/* Whether it may still type something. */
+bool console_session_is_typing(const struct console_session *session);
 
 /* Whether the peer has closed both directions, seen or not. */
 bool console_session_is_gone(const struct console_session *session);

@@ -329,6 +329,32 @@ START_TEST(a_peer_that_only_stops_typing_goes_on_reading)
 }
 END_TEST
 
+START_TEST(who_types_no_more_leaves_the_keys_to_the_next)
+{
+    int first, second, third;
+
+    set_up();
+    first = attach(0, CONSOLE_FROM_NOW);
+    second = attach(CONSOLE_PLAIN, CONSOLE_FROM_NOW);
+    type(second, "lost");
+    ck_assert_int_eq(shutdown(first, SHUT_WR), 0);
+    turn();
+    type(second, "typed");
+    ck_assert_mem_eq(typed, "typed", 5);
+    ck_assert_uint_eq(typed_count, 5);
+    ck_assert_int_eq(shutdown(second, SHUT_WR), 0);
+    turn();
+    close(first); /* both are silent, one is gone: nobody types */
+    third = attach(0, CONSOLE_FROM_NOW);
+    expect(third, ""); /* no line that another session types */
+    type(third, "!");
+    ck_assert_mem_eq(typed, "typed!", 6);
+    tear_down();
+    close(second);
+    close(third);
+}
+END_TEST
+
 START_TEST(a_file_is_typed_and_a_pipe_hears_and_keeps_its_flags)
 {
     FILE *script = tmpfile();
@@ -443,6 +469,7 @@ UNIT_MAIN("console", a_session_gets_the_scrollback_and_then_what_comes,
           a_marker_is_a_line_of_its_own,
           the_limit_of_sessions_holds_and_those_whose_peer_is_gone_make_room,
           a_peer_that_only_stops_typing_goes_on_reading,
+          who_types_no_more_leaves_the_keys_to_the_next,
           a_file_is_typed_and_a_pipe_hears_and_keeps_its_flags,
           a_flush_waits_no_longer_than_it_was_told, a_qvmd_sees_the_ring_through_its_descriptor,
           bytes_from_another_thread_wake_the_loop_and_arrive_in_order)
