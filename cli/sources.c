@@ -1,6 +1,7 @@
 /* A guest's definition from files and words of the command line. */
 #include "cli/sources.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -185,15 +186,17 @@ static int set_name(struct sources *sources, const char *name, size_t size, cons
 /* The argument of `system`, which stands first; else the first file's name. */
 static int find_name(struct sources *sources, const struct conf_words *words, struct err *err)
 {
-    const char *file = sources->parts[0].name; /* the first word is always a file */
-    const char *slash = strrchr(file, '/'), *base = slash != NULL ? slash + 1 : file;
+    const char *file = sources->parts[0].name, *slash, *base;
     char place[CONF_PLACE_SIZE];
 
+    assert(file != NULL); /* the first word is always a file */
     if (words->count > 1 && strcmp(words->list[0].text, "system") == 0) {
         const struct conf_word *name = &words->list[1];
 
         return set_name(sources, name->text, strlen(name->text), conf_place(name, place), err);
     }
+    slash = strrchr(file, '/');
+    base = slash != NULL ? slash + 1 : file;
     return set_name(sources, base, strlen(base) - (ends_in(base, SUFFIX) ? strlen(SUFFIX) : 0),
                     file, err);
 }
