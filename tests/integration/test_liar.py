@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""qvmd in front of a qvm that lies (tests/fake/liar.c): the guest fails, with a reason, and nobody
+else notices."""
+
+import os
+import signal
+import time
+
+from qvmtest import BUILD, QvmdTest, Refused, definition, main
+
+LIAR = os.path.join(BUILD, "tests", "integration", "fake_liar")
+NOTHING = definition("")
+
+
+class LiarTest(QvmdTest):
+    worker = LIAR
+
+    def setUp(self):
+        super().setUp()
+        self.before = self.measure()
+
+    def tearDown(self):
+        self.assert_invariants()
+        for name in self.qvmd.guests():
+            self.qvmd.call("guest.kill", name=name)
+        self.assert_returns_to(self.before)
+
+    def fails(self, name, reason, words, error="guest-failed"):
+        message = self.refused(error, "guest.start", name=name, definition=NOTHING)
+        self.assertIn(words, message)
+        guest = self.qvmd.guest(name)
+        self.assertEqual((guest["state"], guest["reason"]), ("failed", reason))
+        return guest
+
+    def run_it(self, name):
+        return self.qvmd.call("guest.start", name=name, definition=NOTHING)["guest"]
+
+    def test_one_that_dies_is_told_with_its_last_words(self):
+        guest = self.fails("dies", "vmm-crash", "ended with status 7")
+        self.assertIn("dies: with these last words", guest["message"])
+        self.assertEqual(guest["exit_status"], 7)
+
+    def test_one_that_leaves_rubbish_as_its_record_left_none(self):
+        self.fails("leaves-rubbish", "vmm-crash", "left no record")
+        self.fails("leaves-much", "vmm-crash", "left no record")
+
+    def test_one_that_could_not_become_a_qvm_is_told_so(self):
+        self.fails("talks-in-the-pipe", "vmm-crash", "could not be run: I would rather not")
+
+    def test_a_program_that_is_none_is_told_so(self):
+        path = os.path.join(self.qvmd.top, "none")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("nothing\n")
+        os.chmod(path, 0o755)
+        self.qvmd.stop()
+        self.qvmd.worker = path
+        self.qvmd.start()
+        self.fails("a", "vmm-crash", "execveat: ENOEXEC")
+
+    def test_one_that_nobody_can_connect_to_is_ended(self):
+        self.fails("never-listens", "vmm-crash", "broke the connection off")
+
+    def test_one_that_does_not_answer_is_ended(self):
+        self.fails("says-nothing", "vmm-crash", "broke the connection off")
+
+    def test_one_with_another_nonce_is_ended(self):
+        self.fails("has-another-nonce", "vmm-crash", "broke the connection off")
+
+    def test_one_that_sends_rubbish_is_ended(self):
+        for name in ("sends-rubbish", "sends-what-qvmd-sends", "hangs-up"):
+            self.fails(name, "vmm-crash", "broke the connection off")
+
+    def test_one_that_asks_for_nothing_in_time_is_ended(self):
+        self.fails("asks-nothing", "vmm-crash", "did not say in time")
+
+    def test_one_that_runs_without_a_grant_does_not(self):
+        with self.qvmd.client() as client:
+            number = client.request("guest.start", name="runs-unasked", definition=NOTHING)
+            time.sleep(0.3)
+            self.assertEqual(self.qvmd.guest("runs-unasked")["state"], "starting")
+            self.qvmd.call("guest.stop", name="runs-unasked")
+            with self.assertRaises(Refused) as caught:
+                client.answer(number)
+            self.assertEqual(caught.exception.name, "cancelled")
+
+    def test_one_that_asks_for_ever_is_ended_and_stops_nobody(self):
+        self.fails("asks-for-ever", "denied", "more than 256 things", error="too-big")
+
+    def test_one_that_ignores_a_refusal_is_ended(self):
+        self.fails("ignores-deny", "denied", "x:3: ", error="insufficient")
+
+    def test_a_flood_of_reboots_stops_nobody(self):
+        self.run_it("reboots-for-ever")
+        begin = time.monotonic()
+        for _ in range(20):
+            self.qvmd.call("guest.list")
+        self.assertLess(time.monotonic() - begin, 2)
+        reboots = [event for event in self.qvmd.events() if event["what"] == "reboot"]
+        self.assertLess(len(reboots), 40)
+        self.qvmd.call("guest.kill", name="reboots-for-ever")
+
+    def test_a_ring_that_is_none_is_not_mapped(self):
+        for name in ("ring-unsealed", "ring-short"):
+            self.run_it(name)
+            self.refused("wrong-state", "console.read", name=name)
+        log = self.qvmd.log()
+        self.assertEqual(log.count("no console to read"), 2)
+
+    def test_rubbish_from_a_running_guest_makes_it_unreachable_not_dead(self):
+        guest = self.run_it("says-rubbish-later")
+        self.assertEqual(self.qvmd.wait("says-rubbish-later", "unreachable")["pid"], guest["pid"])
+        self.refused("wrong-state", "console.attach", name="says-rubbish-later")
+        self.refused("wrong-state", "guest.start", name="says-rubbish-later")
+        self.qvmd.call("guest.kill", name="says-rubbish-later")
+
+    def test_its_last_words_come_before_its_end(self):
+        outcome = self.qvmd.call("guest.start", name="ends-in-the-same-moment", definition=NOTHING)
+        self.assertIn(outcome["guest"]["state"], ("running", "stopped"))
+        states = [event["state"] for event in self.qvmd.events() if event["what"] == "state"]
+        self.assertEqual(states, ["starting", "running", "stopped"])
+
+    def test_a_log_is_bounded(self):
+        self.run_it("floods-the-log")
+        path = os.path.join(self.qvmd.home, "log", "floods-the-log.log")
+        self.eventually(lambda: os.path.getsize(path) > 8 << 20, "there was no flood")
+        self.eventually(lambda: os.path.getsize(path) <= 1 << 20, "the log stays long", 15)
+        with open(path, "rb") as file:
+            self.assertIn(b"bytes of this log are gone", file.readline())
+        self.qvmd.call("guest.kill", name="floods-the-log")
+
+    def test_one_that_is_stopped_before_it_runs_is_cancelled(self):
+        with self.qvmd.client() as client:
+            number = client.request("guest.start", name="asks-nothing", definition=NOTHING)
+            self.eventually(lambda: self.qvmd.workers() != [], "no process")
+            self.qvmd.call("guest.kill", name="asks-nothing")
+            with self.assertRaises(Refused) as caught:
+                client.answer(number)
+            self.assertEqual(caught.exception.name, "cancelled")
+
+    def test_a_qvmd_that_is_killed_in_the_middle_of_a_start_leaves_no_process(self):
+        with self.qvmd.client() as client:
+            client.request("guest.start", name="asks-nothing", definition=NOTHING)
+            self.eventually(lambda: self.qvmd.workers() != [], "no process")
+            self.qvmd.crash()
+        self.eventually(lambda: self.qvmd.workers() == [], "a process is left")
+        self.qvmd.start()
+        self.assertEqual(self.qvmd.guest("asks-nothing")["state"], "failed")
+
+    def test_a_stopped_one_is_killed_all_the_same(self):
+        guest = self.run_it("says-little")
+        os.kill(guest["pid"], signal.SIGSTOP)
+        self.assertEqual(self.qvmd.call("guest.kill", name="says-little")["guest"]["reason"],
+                         "killed")
+
+
+if __name__ == "__main__":
+    main()
