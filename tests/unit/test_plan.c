@@ -237,8 +237,55 @@ START_TEST(an_empty_configuration_says_what_comes_first)
 }
 END_TEST
 
-UNIT_MAIN("plan", good_configurations_become_their_plans,
-          bad_configurations_are_refused_in_their_words,
+/* The names in rows CONF_...("NAME", of a source file; each must stand in `page` as a macro's word.
+ */
+static size_t check_rows(const char *source, const char *page)
+{
+    size_t count = 0;
+
+    for (const char *at = source; (at = strstr(at, "    CONF_")) != NULL; at++) {
+        const char *quote = strchr(at, '"');
+        char word[64];
+        const char *found;
+        size_t size;
+
+        ck_assert_ptr_nonnull(quote);
+        size = strcspn(quote + 1, "\"");
+        (void)snprintf(word, sizeof(word), "%.*s", (int)size, quote + 1);
+        for (found = page; (found = strstr(found, word)) != NULL; found++) {
+            if (found[-1] == ' ' && strchr(" \n", found[size]) != NULL) {
+                break;
+            }
+        }
+        ck_assert_msg(found != NULL, "qvmconf.5 does not name '%s'", word);
+        count++;
+    }
+    return count;
+}
+
+START_TEST(the_manual_names_every_option_and_variable)
+{
+    const char *root = getenv("QVM_SOURCE") != NULL ? getenv("QVM_SOURCE") : ".";
+    static const char *const sources[] = {"plan.c", "plan_set.c"};
+    char path[2048];
+    auto_free char *page = NULL;
+    size_t count = 0;
+
+    (void)snprintf(path, sizeof(path), "%s/qvm-worker/qvmconf.5", root);
+    page = read_file(path);
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+        auto_free char *source = NULL;
+
+        (void)snprintf(path, sizeof(path), "%s/qvm-worker/%s", root, sources[i]);
+        source = read_file(path);
+        count += check_rows(source, page);
+    }
+    ck_assert_uint_ge(count, 35);
+}
+END_TEST
+
+UNIT_MAIN("plan", the_manual_names_every_option_and_variable,
+          good_configurations_become_their_plans, bad_configurations_are_refused_in_their_words,
           each_list_may_have_its_limit_and_not_one_more,
           later_words_of_the_command_line_override_the_file,
           a_relative_path_without_a_folder_is_refused,
