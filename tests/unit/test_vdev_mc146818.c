@@ -127,6 +127,26 @@ START_TEST(a_guest_sets_the_clock_and_it_goes_on_from_there)
 }
 END_TEST
 
+START_TEST(twelve_is_midnight_in_the_morning_and_noon_in_the_afternoon)
+{
+    static const struct {
+        unsigned bcd, hour;
+    } cases[] = {{0x12, 0}, {0x01, 1}, {0x11, 11}, {0x92, 12}, {0x81, 13}, {0x91, 23}};
+
+    set_up();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        set(0x0b, 0x00);
+        set(0x0b, 0x80);
+        set(0x04, cases[i].bcd);
+        set(0x0b, 0x00);
+        ck_assert_uint_eq(get(0x04), cases[i].bcd);
+        set(0x0b, 0x06);
+        ck_assert_uint_eq(get(0x04), cases[i].hour);
+    }
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
 START_TEST(after_the_divider_was_reset_the_next_second_comes_half_a_second_later)
 {
     set_up();
@@ -177,6 +197,8 @@ START_TEST(update_in_progress_shows_shortly_before_the_second)
     set(0x0b, 0x82);
     fake_slot_advance(&slot, 998 * MS);
     ck_assert_uint_eq(get(0x0a), 0x26); /* no updates while SET */
+    set(0x0b, 0x92);
+    ck_assert_uint_eq(get(0x0b), 0x82); /* and no interrupt at their end */
     fake_slot_destroy(&slot);
 }
 END_TEST
@@ -373,6 +395,7 @@ END_TEST
 UNIT_MAIN("mc146818", it_shows_the_hosts_time_in_utc_in_bcd_and_24_hours,
           it_shows_binary_and_12_hours_when_asked, leap_days_and_centuries_are_right,
           a_guest_sets_the_clock_and_it_goes_on_from_there,
+          twelve_is_midnight_in_the_morning_and_noon_in_the_afternoon,
           after_the_divider_was_reset_the_next_second_comes_half_a_second_later,
           values_that_are_no_time_break_nothing, update_in_progress_shows_shortly_before_the_second,
           the_update_interrupt_comes_each_second_and_reading_c_takes_it,

@@ -37,6 +37,8 @@ START_TEST(after_a_reset_every_register_reads_as_the_data_sheet_says)
         for (int at = 0; at < 8; at++) {
             out(at, 0x1f);
         }
+        out(MCR, 0x00);
+        ck_assert_uint_eq(fake_slot_type(&slot, "abc", 3), 3);
         fake_slot_reset(&slot);
     }
     fake_slot_destroy(&slot);
@@ -150,6 +152,8 @@ START_TEST(no_interrupt_passes_while_out2_is_low)
     out(IER, 0x02);
     out(MCR, 0x08);
     ck_assert(slot.is_high);
+    out(MCR, 0x18); /* in loopback the pin is cut off */
+    ck_assert(!slot.is_high);
     out(MCR, 0x00);
     ck_assert(!slot.is_high);
     fake_slot_destroy(&slot);
@@ -249,6 +253,8 @@ START_TEST(the_peer_waits_while_loopback_cuts_the_wire)
     out(FCR, 0x01);
     out(MCR, 0x10);
     ck_assert_uint_eq(fake_slot_type(&slot, "abc", 3), 0);
+    (void)in(RBR);
+    out(FCR, 0x03);
     ck_assert_uint_eq(slot.resume_count, 0);
     out(MCR, 0x00);
     ck_assert_uint_eq(slot.resume_count, 1);
