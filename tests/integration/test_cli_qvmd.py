@@ -191,6 +191,21 @@ class QvmdTest(unittest.TestCase):
                 self.expect(0, "kill", "web")
             self.assertEqual(self.claimed(), [0, 0])
 
+    def test_a_qvmctl_that_is_killed_in_the_middle_of_stop_loses_nothing(self):
+        for delay in (0.001, 0.002, 0.004):
+            self.start()
+            pid = self.qvmd.guests()["web"]["pid"]
+            child = self.qvmd.spawn("stop", "web", stdout=subprocess.DEVNULL)
+            try:
+                child.wait(delay)
+            except subprocess.TimeoutExpired:
+                child.send_signal(signal.SIGKILL)
+                child.wait()
+            self.expect(0, "stop", "--timeout", "20", "web")
+            self.assertEqual(self.qvmd.guests()["web"]["reason"], "poweroff")
+            self.assertFalse(os.path.exists(f"/proc/{pid}"))
+            self.assertEqual(self.claimed(), [0, 0])
+
     def test_the_log_tells_why_a_guest_failed(self):
         self.assertEqual(self.run_session(["--wait"], b"crash\n")[0], 1)
         self.assertNotEqual(self.expect(0, "log", "web").stdout, "")
