@@ -2,7 +2,7 @@
 add_library(qvm-plan STATIC plan.c plan_vdev.c plan_set.c plan_needs.c plan_print.c)
 target_link_libraries(qvm-plan PUBLIC conf words qvm-core)
 
-add_library(qvm-control STATIC control.c control_peer.c ask.c exit_record.c)
+add_library(qvm-control STATIC control.c control_peer.c ask.c exit_record.c reset_pace.c)
 target_link_libraries(qvm-control PUBLIC proto base PRIVATE PkgConfig::UV)
 
 add_executable(qvm main.c alone.c under.c under_state.c life.c run.c dryrun.c grant.c sources.c

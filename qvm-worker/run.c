@@ -17,6 +17,8 @@
 #include "qvm-worker/exit_status.h"
 #include "qvm-worker/machine.h"
 #include "qvm-worker/plan.h"
+#include "qvm-worker/reset_pace.h"
+#include "qvm-worker/signals.h"
 #include "qvm-worker/vdev_host.h"
 
 struct run {
@@ -24,6 +26,10 @@ struct run {
     struct machine *machine;
     uv_poll_t poll; /* of the machine's events */
     bool is_watched;
+    unsigned closed_count; /* of both handles */
+    uv_timer_t pace_timer; /* until a reset that came too early */
+    struct reset_pace pace;
+    char cause[MACHINE_TEXT_SIZE];                /* of that reset */
     struct machine_spec machine_spec;             /* the machine keeps a pointer to it */
     struct machine_load loads[MACHINE_LOADS_MAX]; /* the plan's, with descriptors */
     int kvm_fd;
@@ -62,7 +68,7 @@ void run_press_power(struct run *run)
     machine_press_power(run->machine);
 }
 
-static void reset(struct run *run, const char *cause)
+static void reset_now(struct run *run, const char *cause)
 {
     struct err err = {0};
 
@@ -77,6 +83,32 @@ static void reset(struct run *run, const char *cause)
     if (run->spec.on_reset != NULL) {
         run->spec.on_reset(run->spec.context, run->reboots, cause);
     }
+}
+
+static void reset(struct run *run, const char *cause);
+
+static void on_pace(uv_timer_t *timer)
+{
+    struct run *run = timer->data;
+
+    reset(run, run->cause);
+}
+
+/* Reset the guest, now or when it is due; until then its vCPUs stay parked. */
+static void reset(struct run *run, const char *cause)
+{
+    uint64_t wait_ms;
+
+    uv_update_time(run->spec.loop);
+    wait_ms = reset_pace_wait_ms(&run->pace, uv_now(run->spec.loop));
+    if (wait_ms == 0) {
+        reset_now(run, cause);
+        return;
+    }
+    if (cause != run->cause) {
+        (void)snprintf(run->cause, sizeof(run->cause), "%s", cause);
+    }
+    (void)uv_timer_start(&run->pace_timer, on_pace, wait_ms, 0); /* fails for closed ones alone */
 }
 
 static void on_machine_event(void *context, const struct machine_event *event)
@@ -173,6 +205,7 @@ static void on_progress(void *context, uint64_t done, uint64_t all)
 {
     struct run *run = context;
 
+    signals_end_if_asked();
     if (run->spec.on_progress != NULL) {
         run->spec.on_progress(run->spec.context, done, all);
     }
@@ -258,6 +291,8 @@ static int build(struct run *run, struct err *err)
     if (r != 0) {
         return r;
     }
+    (void)uv_timer_init(run->spec.loop, &run->pace_timer); /* cannot fail */
+    run->pace_timer.data = run;
     run->poll.data = run;
     run->is_watched = true;
     (void)uv_poll_start(&run->poll, UV_READABLE, on_event_fd); /* fails for closed handles alone */
@@ -313,7 +348,11 @@ void run_stop(struct run *run)
 
 static void on_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct run *run = handle->data;
+
+    if (++run->closed_count == 2) {
+        free(run);
+    }
 }
 
 void run_destroy(struct run *run)
@@ -322,7 +361,8 @@ void run_destroy(struct run *run)
         return;
     }
     if (run->is_watched) {
-        uv_close((uv_handle_t *)&run->poll, on_closed); /* frees the run, when the loop runs */
+        uv_close((uv_handle_t *)&run->pace_timer, on_closed);
+        uv_close((uv_handle_t *)&run->poll, on_closed); /* whichever is last frees the run */
     }
     machine_destroy(run->machine);
     for (uint32_t i = 0; i < run->spec.plan->load_count; i++) {

@@ -62,6 +62,23 @@ int signals_create(struct uv_loop_s *loop, signals_fn on_signal, void *context,
     return 0;
 }
 
+void signals_end_if_asked(void)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+    sigset_t pending;
+
+    (void)sigpending(&pending); /* fails for wrong addresses alone */
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        if (sigismember(&pending, numbers[i]) == 1) {
+            sigset_t one;
+
+            (void)sigemptyset(&one);
+            (void)sigaddset(&one, numbers[i]);
+            (void)pthread_sigmask(SIG_UNBLOCK, &one, NULL); /* the default action follows */
+        }
+    }
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     free(handle->data);

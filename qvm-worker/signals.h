@@ -15,6 +15,10 @@ typedef void (*signals_fn)(void *context, int signal);
 int signals_create(struct uv_loop_s *loop, signals_fn on_signal, void *context,
                    struct signals **signals, struct err *err);
 
+/* While the loop cannot run (RAM is being populated): if a signal that asks for the end has come,
+ * the process ends by it, here. */
+void signals_end_if_asked(void);
+
 /* The memory goes when the loop has run the closing of its handle. NULL is fine. */
 void signals_destroy(struct signals *signals);
 

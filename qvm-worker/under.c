@@ -83,7 +83,7 @@ static void on_up(void *context)
         log_info("control: qvmd connected");
         return;
     }
-    uv_close((uv_handle_t *)&under->deadline, NULL);
+    (void)uv_timer_stop(&under->deadline); /* cannot fail */
     if (under->has_asked) {
         fail(under, REASON_vmm_crash, EXIT_STATUS_BEFORE, "qvmd was replaced while we started");
         return;
@@ -184,7 +184,8 @@ static void end_now(struct under *under)
     if (under->is_running) {
         run_finish(under->life.run, REASON_killed, EXIT_STATUS_POWER_CUT, why);
     } else {
-        fail(under, REASON_killed, EXIT_STATUS_POWER_CUT, why);
+        life_set_end(&under->life, REASON_killed, EXIT_STATUS_POWER_CUT, why);
+        uv_stop(under->life.loop);
     }
 }
 
@@ -307,7 +308,7 @@ static int finish(struct under *under)
         ending.message = end.message;
         (void)control_send(under->control, CONTROL_ending, &ending); /* nobody: the record is */
     }
-    if (under->control != NULL && !uv_is_closing((uv_handle_t *)&under->deadline)) {
+    if (under->control != NULL) {
         uv_close((uv_handle_t *)&under->deadline, NULL);
     }
     control_destroy(under->control);

@@ -154,6 +154,13 @@ class AloneTest(unittest.TestCase):
         qvm.send_signal(signal.SIGTERM)
         self.assertEqual(qvm.wait(10), 3)
 
+    def test_a_signal_ends_it_while_memory_is_populated(self):
+        qvm = self.start("@bare.qvmconf", "ram", "2G", "set", "populate", "on")
+        time.sleep(0.15)
+        qvm.send_signal(signal.SIGTERM)
+        self.assertEqual(qvm.wait(10), -signal.SIGTERM)
+        self.assertEqual(qvm.stdout.read(), b"")
+
     def test_sigquit_is_a_power_cut(self):
         qvm = self.start("@bare.qvmconf")
         self.read_until(qvm.stdout.fileno(), PROMPT)

@@ -147,6 +147,55 @@ class UnderTest(unittest.TestCase):
         self.assertEqual(qvm.wait(), 64)
         self.assertEqual(qvm.record()["reason"], "vmm-crash")
 
+    def test_a_second_daemon_before_the_guest_runs_ends_it(self):
+        qvm = self.spawn()
+        conversation, _ = qvm.meet()
+        conversation.expect("ask")
+        qvm.meet()
+        self.assertEqual(qvm.wait(), 64)
+        self.assertEqual(qvm.record()["message"], "qvmd was replaced while we started")
+
+    def test_an_ask_longer_than_a_packet_comes_in_pieces(self):
+        name = "n" * 3000
+        loads = "".join(f"load {i:x}000000,/{name}{i}\n" for i in range(1, 64))
+        qvm = self.spawn(f"system web\nram 1M\n{loads}")
+        conversation, _ = qvm.meet()
+        pieces, ids, more = 0, [], True
+        while more:
+            ask = conversation.expect("ask")
+            ids += [item["id"] for item in ask["items"]]
+            pieces, more = pieces + 1, ask.get("more", False)
+        self.assertGreater(pieces, 2)
+        self.assertEqual(ids[3:], [f"/{name}{i}" for i in range(1, 64)])
+        conversation.send("deny", {"item": 65, "message": "no"})
+        self.assertEqual(qvm.wait(), 64)
+        self.assertEqual(qvm.record()["message"], "t.qvmconf:65: no")
+
+    def test_a_grant_in_pieces_and_an_end_before_the_guest_runs(self):
+        qvm = self.spawn()
+        conversation, _ = qvm.meet()
+        conversation.expect("ask")
+        conversation.send("grant", {"items": [{"item": 0}, {"item": 1}], "more": True})
+        conversation.send("end")
+        self.assertEqual(qvm.wait(), 3)
+        self.assertEqual(qvm.record()["reason"], "killed")
+
+    def test_a_guest_that_resets_in_a_loop_is_slowed_down(self):
+        qvm = self.spawn(BARE + "set on-crash reset\n")
+        conversation = qvm.run()
+        console = self.attach(conversation)
+        for boot in range(1, 12):
+            self.read_until(console, PROMPT)
+            console.sendall(b"crash\r")
+            if boot <= 10:
+                self.assertEqual(conversation.expect("reset")["reboots"], boot)
+        conversation.send("query", {"serial": 1})
+        name = ""
+        while name != "state":
+            name, body, _ = conversation.receive()
+            self.assertNotEqual(name, "reset")
+        self.assertEqual(conversation.expect("reset")["reboots"], 11)
+
     def test_a_denial_ends_it_with_the_line(self):
         qvm = self.spawn()
         conversation, _ = qvm.meet()
