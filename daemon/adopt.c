@@ -181,14 +181,10 @@ void guests_bound_logs(const struct guests *guests)
 void guests_reconcile(struct guests *guests)
 {
     struct guest *guest;
-    bool is_writable =
-        store_degraded(guests->env.store) == NULL || store_retry(guests->env.store, NULL) == 0;
 
+    (void)guests_need_store(guests, NULL); /* or at the next time */
     TAILQ_FOREACH(guest, &guests->list, link)
     {
-        if (is_writable) {
-            guest_write_again(guest);
-        }
         if (state_has_process(guest->state) && guest->worker == NULL) {
             adopt(guest);
         } else if (guest->worker != NULL && guest->state != STATE_starting &&
@@ -196,5 +192,4 @@ void guests_reconcile(struct guests *guests)
             worker_connect(guest->worker);
         }
     }
-    guest_release_again(guests);
 }

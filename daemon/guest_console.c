@@ -33,8 +33,8 @@ static int check_up(const struct guest *guest, struct err *err)
                        words_name(&words_state, (int)guest->state));
     }
     if (!worker_is_up(guest->worker)) {
-        return err_set(err, -EALREADY, "guest '%s' is unreachable: its qvm does not answer",
-                       guest->name);
+        return err_set(err, -EALREADY, "the qvm of guest '%s' does not answer%s", guest->name,
+                       worker_is_connected(guest->worker) ? " yet" : "");
     }
     return 0;
 }

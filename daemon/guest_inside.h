@@ -89,8 +89,9 @@ int guest_life(struct guest *guest, const struct life_step *step, struct err *er
 /* Write down what somebody wants, before it is done; kept in memory if it cannot be written. */
 void guest_want(struct guest *guest, enum guest_state desired);
 
-/* Write again what could not be written. */
-void guest_write_again(struct guest *guest);
+/* If the store could not be written, try it, and write then what is missing in it. -EROFS: it
+ * still cannot. */
+int guests_need_store(struct guests *guests, struct err *err);
 
 /* An event of this guest that changes no state. */
 void guest_tell(struct guest *guest, const char *what, const char *message, uid_t uid);

@@ -198,7 +198,7 @@ void guest_want(struct guest *guest, enum guest_state desired)
     }
 }
 
-void guest_write_again(struct guest *guest)
+static void write_again(struct guest *guest)
 {
     struct store *store = guest->all->env.store;
 
@@ -209,6 +209,21 @@ void guest_write_again(struct guest *guest)
     if (guest->is_state_unwritten) {
         guest->is_state_unwritten = write_state(guest, false, NULL) < 0;
     }
+}
+
+int guests_need_store(struct guests *guests, struct err *err)
+{
+    struct guest *guest;
+
+    if (store_degraded(guests->env.store) != NULL && store_retry(guests->env.store, err) < 0) {
+        return -EROFS;
+    }
+    TAILQ_FOREACH(guest, &guests->list, link)
+    {
+        write_again(guest);
+    }
+    guest_release_again(guests); /* what failed because of the store, or of a lock */
+    return 0;
 }
 
 void guest_tell(struct guest *guest, const char *what, const char *message, uid_t uid)

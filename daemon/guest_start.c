@@ -128,8 +128,11 @@ static int begin(struct guest *guest, const struct guest_caller *caller, struct 
 {
     auto_close int qvm_fd = -1, vdev_fd = -1;
     struct err why = {0};
-    int r = open_programs(&guest->all->env, &qvm_fd, &vdev_fd, err);
+    int r = guests_need_store(guest->all, err);
 
+    if (r == 0) {
+        r = open_programs(&guest->all->env, &qvm_fd, &vdev_fd, err);
+    }
     if (r == 0) {
         r = make_nonce(guest->instance.nonce, err);
     }

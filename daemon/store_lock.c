@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -12,6 +13,7 @@
 #include "proto/base/err.h"
 
 #define PID_TEXT_SIZE 16
+#define CHILDREN_S    5 /* how long children of a dead qvmd may keep its lock */
 
 /* Where nothing can be written, the lock file may be missing: the database itself stands in. */
 static int open_lock_file(const char *lock_path, const char *path)
@@ -27,11 +29,42 @@ static int open_lock_file(const char *lock_path, const char *path)
     return fd < 0 ? -errno : fd;
 }
 
-static int refuse(int fd, const char *path, struct err *err)
+static long read_pid(int fd)
 {
     char text[PID_TEXT_SIZE] = "";
     ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-    long pid = n > 0 ? strtol(text, NULL, 10) : 0;
+
+    return n > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+static void on_alarm(int number)
+{
+    (void)number; /* it ends a flock() that waits: nothing else is to be done */
+}
+
+/* A child that a killed qvmd had just made holds our lock until it runs its program, some
+ * milliseconds later: that is worth waiting for. Another qvmd is not. */
+static int take_after_children(int fd)
+{
+    const struct sigaction wake = {.sa_handler = on_alarm}; /* without SA_RESTART */
+    struct sigaction before;
+    long pid = read_pid(fd);
+    int r;
+
+    if (pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) {
+        return -EWOULDBLOCK;
+    }
+    (void)sigaction(SIGALRM, &wake, &before); /* cannot fail for this one */
+    (void)alarm(CHILDREN_S);
+    r = flock(fd, LOCK_EX) == 0 ? 0 : -EWOULDBLOCK;
+    (void)alarm(0);
+    (void)sigaction(SIGALRM, &before, NULL);
+    return r;
+}
+
+static int refuse(int fd, const char *path, struct err *err)
+{
+    long pid = read_pid(fd);
 
     if (pid <= 0) {
         return err_set(err, -EBUSY, "the store '%s' is held by another qvmd", path);
@@ -64,10 +97,12 @@ int store_lock_take(const char *path, int *fd, struct err *err)
         return err_sys(err, lock, "cannot open '%s'", lock_path);
     }
     if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK) {
+        if (errno != EWOULDBLOCK) {
+            return err_sys(err, -errno, "cannot lock '%s'", lock_path);
+        }
+        if (take_after_children(lock) < 0) {
             return refuse(lock, path, err);
         }
-        return err_sys(err, -errno, "cannot lock '%s'", lock_path);
     }
     if ((fcntl(lock, F_GETFL) & O_ACCMODE) == O_RDWR) {
         write_pid(lock);
