@@ -59,7 +59,11 @@ class Client:
     def __init__(self, path, timeout=TIMEOUT):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(timeout)
-        self.socket.connect(path)
+        try:
+            self.socket.connect(path)
+        except OSError:
+            self.socket.close()
+            raise
         self.buffer = b""
         self.fds = []
         self.events = []
@@ -158,7 +162,7 @@ class Qvmd:
             file.write("\n".join(settings) + "\n")
         self.start()
 
-    def start(self, environment=None, wait=True):
+    def start(self, environment=None, must_come_up=True):
         """Start qvmd; returns when it says that it is ready (or has ended)."""
         read_fd, write_fd = os.pipe()
         with open(self.log_path, "ab") as log:
@@ -169,7 +173,7 @@ class Qvmd:
                 env={**os.environ, **self.environment, **(environment or {})})
         os.close(write_fd)
         with os.fdopen(read_fd) as ready:
-            if wait and ready.readline() != "ready\n":
+            if ready.readline() != "ready\n" and must_come_up:
                 self.process.wait(TIMEOUT)
                 raise RuntimeError("qvmd did not start:\n" + self.log())
 
@@ -297,6 +301,13 @@ class QvmdTest(unittest.TestCase):
         """Start the bare guest under that name."""
         return self.qvmd.call("guest.start", name=name,
                               definition=bare(name, *words, **more))["guest"]
+
+    def start_deaf(self, name, how="hang"):
+        """A guest that hears no power button any more."""
+        guest = self.start(name, run=f"echo_deaf,{how}")
+        self.assert_console(name, "deaf")
+        time.sleep(0.02)
+        return guest
 
     def refused(self, error, method, /, **params):
         """The call is refused under this stable name; returns the sentence."""

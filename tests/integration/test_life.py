@@ -126,7 +126,7 @@ class LifeTest(QvmdTest):
         self.assertEqual(self.qvmd.call("guest.kill", name="a")["note"], "it was not running")
 
     def test_a_guest_that_does_not_hear_the_button_is_a_timeout(self):
-        self.start("a", run="hang")
+        self.start_deaf("a")
         message = self.refused("timeout", "guest.stop", name="a", timeout_ms=300)
         self.assertEqual(message, "guest 'a' is still stopping")
         self.assertEqual(self.qvmd.guest("a")["state"], "stopping")
@@ -134,7 +134,7 @@ class LifeTest(QvmdTest):
         self.assertEqual((guest["state"], guest["reason"]), ("stopped", "killed"))
 
     def test_stop_with_kill_kills_when_the_time_is_over(self):
-        self.start("a", run="spin")
+        self.start_deaf("a", "spin")
         begin = time.monotonic()
         guest = self.qvmd.call("guest.stop", name="a", timeout_ms=300, kill=True)["guest"]
         self.assertEqual((guest["state"], guest["reason"]), ("stopped", "killed"))
@@ -149,7 +149,7 @@ class LifeTest(QvmdTest):
         self.assertLess(time.monotonic() - begin, 2)
 
     def test_kill_passes_a_stop_that_waits(self):
-        self.start("a", run="hang")
+        self.start_deaf("a")
         with self.qvmd.client() as client:
             waiting = client.request("guest.stop", name="a", timeout_ms=60000)
             self.qvmd.wait("a", "stopping")

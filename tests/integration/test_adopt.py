@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+"""Guests survive qvmd: its crash at any moment, its end, forged rows, full disks."""
+
+import os
+import signal
+import subprocess
+import time
+
+from qvmtest import Qvmd, QvmdTest, Refused, bare, main, start_ticks
+
+
+class AdoptTest(QvmdTest):
+    def tearDown(self):
+        self.assert_invariants()
+
+    def assert_runs_on(self, before):
+        """It is the same process, and it listens to us."""
+        name = before["name"]
+        self.eventually(self.is_found(name), "not adopted")
+        after = self.qvmd.guest(name)
+        for member in ("pid", "instance", "started", "memory", "vcpus"):
+            self.assertEqual(after[member], before[member], member)
+        self.qvmd.type(name, "echo still_here\r")
+        self.assert_console(name, "\nstill_here")
+
+    def is_found(self, name):
+        """Whether the qvmd of now has adopted it."""
+        def check():
+            news = [event["what"] for event in self.qvmd.events()
+                    if event["what"] == "daemon-start" or event.get("guest") == name]
+            return "adopted" in news[len(news) - news[::-1].index("daemon-start"):]
+        return check
+
+    # ---- a new qvmd finds them again ----
+
+    def test_a_guest_survives_kill_9_of_qvmd_with_its_console_and_history(self):
+        before = self.start("a")
+        self.assert_console("a", "> ")
+        for _ in range(3):
+            self.qvmd.restart()
+            self.assert_runs_on(before)
+            self.assertIn("qvm-guest: up", self.qvmd.console("a"))
+        self.assertEqual([event["what"] for event in self.qvmd.events(guest="a")],
+                         ["defined", "state", "state"] + ["adopted"] * 3)
+        guest = self.qvmd.call("guest.stop", name="a", timeout_ms=20000)["guest"]
+        self.assertEqual(guest["reason"], "poweroff")
+
+    def test_a_guest_survives_the_clean_end_of_qvmd(self):
+        before = self.start("a")
+        self.assertEqual(self.qvmd.stop(), 0)
+        self.qvmd.start()
+        self.assert_runs_on(before)
+
+    def test_an_attached_console_survives_kill_9_of_qvmd(self):
+        self.start("a")
+        self.assert_console("a", "> ")
+        with self.qvmd.client() as client:
+            client.call("console.attach", name="a", no_scrollback=True)
+            self.qvmd.restart()
+            os.write(client.fds[0], b"echo over\r")
+            text = b""
+            while text.count(b"over") < 2:
+                text += os.read(client.fds[0], 4096)
+
+    def test_a_guest_that_ended_meanwhile_left_its_reason(self):
+        before = self.start("a", run="ticks_300,poweroff")
+        self.qvmd.crash()
+        self.eventually(lambda: start_ticks(before["pid"]) is None, "it goes on", 20)
+        self.qvmd.start()
+        self.assertEqual(self.qvmd.wait("a", "stopped", 1000)["reason"], "poweroff")
+
+    def test_a_qvm_that_was_killed_meanwhile_has_an_unknown_end(self):
+        before = self.start("a")
+        self.qvmd.crash()
+        os.kill(before["pid"], signal.SIGKILL)
+        self.eventually(lambda: start_ticks(before["pid"]) is None, "it goes on")
+        self.qvmd.start()
+        guest = self.qvmd.wait("a", "failed", 1000)
+        self.assertEqual(guest["reason"], "unknown")
+        self.assertNotEqual(self.start("a")["pid"], before["pid"])
+
+    def test_an_adopted_guest_s_end_is_seen_at_once(self):
+        before = self.start("a")
+        self.qvmd.restart()
+        self.assert_runs_on(before)
+        os.kill(before["pid"], signal.SIGKILL)
+        guest = self.qvmd.wait("a", "failed", 1000)
+        self.assertEqual(guest["reason"], "unknown")
+
+    def test_a_qvm_that_hangs_is_unreachable_and_keeps_what_it_has(self):
+        before = self.start("a")
+        os.kill(before["pid"], signal.SIGSTOP)
+        self.qvmd.crash()
+        begin = time.monotonic()
+        self.qvmd.start()
+        self.assertEqual(self.qvmd.guest("a")["pid"], before["pid"])
+        self.assertLess(time.monotonic() - begin, 1.5, "the API waited for it")
+        self.assertEqual(self.qvmd.wait("a", "unreachable", 4000)["memory"], before["memory"])
+        self.refused("wrong-state", "guest.start", name="a")
+        os.kill(before["pid"], signal.SIGCONT)
+        self.qvmd.wait("a", "running", 2000)
+        self.assert_runs_on(before)
+
+    def test_an_unreachable_guest_can_be_killed(self):
+        before = self.start("a")
+        os.kill(before["pid"], signal.SIGSTOP)
+        self.qvmd.restart()
+        self.qvmd.wait("a", "unreachable", 4000)
+        guest = self.qvmd.call("guest.kill", name="a")["guest"]
+        self.assertEqual((guest["state"], guest["reason"]), ("stopped", "killed"))
+
+    def test_a_stop_goes_on_after_a_crash(self):
+        before = self.start_deaf("a")
+        self.refused("timeout", "guest.stop", name="a", timeout_ms=100)
+        self.qvmd.restart()
+        guest = self.qvmd.guest("a")
+        self.assertEqual((guest["state"], guest["desired"], guest["pid"]),
+                         ("stopping", "stopped", before["pid"]))
+        self.qvmd.call("guest.kill", name="a")
+
+    # ---- what stands in the store and is not true ----
+
+    def test_a_forged_row_with_a_foreign_pid_is_never_signalled(self):
+        self.start("a")
+        self.qvmd.call("guest.kill", name="a")
+        self.qvmd.stop()
+        foreign = subprocess.Popen(["sleep", "600"])
+        self.addCleanup(foreign.wait)
+        self.addCleanup(foreign.kill)
+        for state in ("starting", "running", "stopping", "stuck", "unreachable"):
+            self.qvmd.forge("UPDATE instance SET ended = NULL, state = ?, reason = NULL, pid = ?,"
+                            " start_ticks = ?", state, foreign.pid,
+                            start_ticks(foreign.pid) - 1)
+            self.qvmd.start()
+            self.assertNotIn("pid", self.qvmd.guest("a"))
+            self.qvmd.call("guest.kill", name="a")
+            self.qvmd.call("guest.stop", name="a", timeout_ms=100, kill=True)
+            self.assertIsNone(foreign.poll(), state)
+            self.qvmd.stop()
+        self.qvmd.start()
+
+    def test_after_another_boot_all_are_over_and_nobody_is_signalled(self):
+        before = self.start("a")
+        self.qvmd.crash()
+        self.qvmd.forge("UPDATE instance SET boot_id = '01234567-89ab-cdef-0123-456789abcdef'")
+        self.qvmd.start()
+        guest = self.qvmd.guest("a")
+        self.assertEqual((guest["state"], guest["reason"]), ("stopped", "host-shutdown"))
+        self.assertIsNotNone(start_ticks(before["pid"]))
+        self.assert_dead_hold_nothing()
+        os.kill(before["pid"], signal.SIGKILL)  # a process that no row knows, by our own doing
+        self.eventually(lambda: self.qvmd.workers() == [], "it lives")
+
+    def test_directories_left_behind_are_swept_and_others_are_not(self):
+        before = self.start("a")
+        self.qvmd.crash()
+        guests = os.path.join(self.qvmd.home, "guests")
+        for name in ("gone.7", "a.99", "precious", ".7", "7.7"):
+            os.mkdir(os.path.join(guests, name))
+        with open(os.path.join(guests, "gone.7", "exit"), "w", encoding="utf-8"):
+            pass
+        self.qvmd.start()
+        self.assertEqual(self.qvmd.directories(),
+                         sorted([f"a.{before['instance']}", "precious", ".7", "7.7"]))
+        for name in ("precious", ".7", "7.7"):
+            os.rmdir(os.path.join(guests, name))
+
+    # ---- killed at each durable step ----
+
+    def crash_at(self, step, call):
+        """Run `call` against a qvmd that is killed at its n-th durable step; False: it was not."""
+        self.qvmd.stop()
+        self.qvmd.start({"QVM_CRASH_AT": str(step)}, must_come_up=False)
+        try:
+            with self.qvmd.client() as client:
+                call(client)
+        except (OSError, EOFError, Refused):
+            pass
+        try:
+            self.qvmd.process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            return False
+        self.assertEqual(self.qvmd.process.returncode, -signal.SIGKILL)
+        return True
+
+    def crash_everywhere(self, prepare, call):
+        for step in range(1, 40):
+            prepare()
+            if not self.crash_at(step, call):
+                self.assertGreater(step, 3, "nothing was tried")
+                return
+            self.qvmd.start()
+            self.assert_invariants()
+            for name, guest in self.qvmd.guests().items():
+                self.assertIn(guest["state"], ("defined", "running", "stopping", "stopped",
+                                               "failed"), name)
+        self.fail("there is no end of steps")
+
+    def test_kill_9_of_qvmd_at_each_step_of_start(self):
+        self.need_crash_points()
+
+        def prepare():
+            if "a" in self.qvmd.guests():
+                self.qvmd.call("guest.kill", name="a")
+        self.crash_everywhere(prepare, lambda client: client.call(
+            "guest.start", name="a", definition=bare("a")))
+
+    def test_kill_9_of_qvmd_at_each_step_of_stop(self):
+        self.need_crash_points()
+        self.crash_everywhere(lambda: (self.start("a"), self.assert_console("a", "> ")),
+                              lambda client: client.call("guest.stop", name="a", timeout_ms=5000))
+
+    def test_kill_9_of_qvmd_at_each_step_of_kill(self):
+        self.need_crash_points()
+        self.crash_everywhere(lambda: self.start("a"),
+                              lambda client: client.call("guest.kill", name="a"))
+
+    def need_crash_points(self):
+        probe = Qvmd()
+        try:
+            probe.stop()
+            probe.start({"QVM_CRASH_AT": "1"}, must_come_up=False)
+            try:
+                probe.process.wait(1)
+            except subprocess.TimeoutExpired:
+                self.skipTest("this build has no crash points (they are in Debug builds)")
+        finally:
+            probe.close()
+
+
+class FullDiskTest(QvmdTest):
+    """The store lies on a file system of 4 MiB."""
+
+    def setUp(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root can mount")
+        super().setUp()
+        self.qvmd.stop()
+        self.state = os.path.join(self.qvmd.home, "state")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", self.state], check=True)
+        self.addCleanup(lambda: subprocess.run(["umount", "-l", self.state], check=True))
+        self.addCleanup(self.qvmd.stop)
+        self.qvmd.start()
+
+    def fill(self):
+        with open(os.path.join(self.state, "fill"), "wb", buffering=0) as file:
+            for size in (65536, 512, 1):
+                try:
+                    while True:
+                        file.write(b"x" * size)
+                except OSError:
+                    pass
+
+    def test_with_a_full_disk_stop_and_kill_act_and_start_is_refused(self):
+        self.start("a")
+        self.start("b")
+        self.start("c")
+        for name in ("a", "b"):
+            self.assert_console(name, "> ")
+        self.fill()
+        stopped = self.qvmd.call("guest.stop", name="a", timeout_ms=20000)["guest"]
+        self.assertEqual((stopped["state"], stopped["reason"]), ("stopped", "poweroff"))
+        self.assertIn("degraded", self.qvmd.call("host.info"))
+        self.assertEqual(self.qvmd.call("guest.kill", name="b")["guest"]["reason"], "killed")
+        self.refused("degraded", "guest.start", name="a")
+        self.refused("degraded", "guest.define", name="d", definition=bare("d"))
+        numbers = [event["seq"] for event in self.qvmd.events()]
+        self.assertEqual(numbers, list(range(1, len(numbers) + 1)))
+        self.assertEqual(self.qvmd.guest("c")["state"], "running")
+        os.unlink(os.path.join(self.state, "fill"))
+        self.eventually(lambda: self.try_start("a"), "it does not recover", 70)
+        self.assertNotIn("degraded", self.qvmd.call("host.info"))
+        self.eventually(lambda: self.settled("b"), "the end of b is not written", 70)
+        self.assert_no_gap()
+        self.assert_dead_hold_nothing(70)
+
+    def try_start(self, name):
+        try:
+            return self.qvmd.call("guest.start", name=name)
+        except Refused:
+            return None
+
+    def settled(self, name):
+        rows = self.qvmd.rows("SELECT state, reason FROM instance WHERE guest = ?", name)
+        return rows == [("stopped", "killed")]
+
+
+if __name__ == "__main__":
+    main()
