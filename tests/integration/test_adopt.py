@@ -196,23 +196,29 @@ class AdoptTest(QvmdTest):
                                                "failed"), name)
         self.fail("there is no end of steps")
 
+    def put_to_rest(self):
+        if "a" in self.qvmd.guests():
+            self.qvmd.call("guest.kill", name="a")
+
+    def run_anew(self):
+        self.put_to_rest()
+        self.start("a")
+        self.assert_console("a", "> ")
+
     def test_kill_9_of_qvmd_at_each_step_of_start(self):
         self.need_crash_points()
 
-        def prepare():
-            if "a" in self.qvmd.guests():
-                self.qvmd.call("guest.kill", name="a")
-        self.crash_everywhere(prepare, lambda client: client.call(
+        self.crash_everywhere(self.put_to_rest, lambda client: client.call(
             "guest.start", name="a", definition=bare("a")))
 
     def test_kill_9_of_qvmd_at_each_step_of_stop(self):
         self.need_crash_points()
-        self.crash_everywhere(lambda: (self.start("a"), self.assert_console("a", "> ")),
+        self.crash_everywhere(self.run_anew,
                               lambda client: client.call("guest.stop", name="a", timeout_ms=5000))
 
     def test_kill_9_of_qvmd_at_each_step_of_kill(self):
         self.need_crash_points()
-        self.crash_everywhere(lambda: self.start("a"),
+        self.crash_everywhere(self.run_anew,
                               lambda client: client.call("guest.kill", name="a"))
 
     def need_crash_points(self):
