@@ -42,7 +42,8 @@ check "an unknown word is refused" in_output "an unknown word: 1"
 check "the refusal names the words" in_output "there are boot device_add device_del reset qmp"
 check "qmp reaches QEMU's monitor" in_output '"running"'
 check "five who ask at once get their five answers" grep -q '^ *5 1$' "$scratch/out"
-check "output written before the reset is complete" [ "$(grep '^xxx' "$scratch/out" | wc -c)" -eq 200001 ]
+check "output written before the reset is complete" \
+    [ "$(grep '^xxx' "$scratch/out" | wc -c)" -eq 200001 ]
 check "reset ends the first boot" [ "$(grep -c 'never written' "$scratch/out")" -eq 0 ]
 check "the script starts again after it" in_output "second boot with 1 cards"
 check "its exit status comes back" [ "$status" -eq 5 ]
