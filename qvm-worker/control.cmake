@@ -11,6 +11,6 @@ target_compile_definitions(qvm PRIVATE QVM_VERSION="${PROJECT_VERSION}"
   QVM_VDEVDIR="${QVM_VDEVDIR}")
 target_link_libraries(qvm PRIVATE qvm-control qvm-plan vdev-host qvm-core proto conf
   PkgConfig::UV Threads::Threads)
-install(TARGETS qvm DESTINATION ${QVM_LIBEXECDIR})
+install(TARGETS qvm RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/qvm)
 install(FILES qvm.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
 install(FILES qvmconf.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
