@@ -23,6 +23,7 @@ import qvmtest  # noqa: E402: only after the lines above
 READY = "guest: shell ready"
 BOOT_SECONDS = 90  # on a busy machine; alone it takes 5
 ANSWER_SECONDS = 30
+PATTERN_MAX = 80  # no text that is waited for is longer
 
 
 def debian(name, cpus=1, cmdline=""):
@@ -53,9 +54,13 @@ class Console:
             data = data[os.write(self.fd, data):]
 
     def read_until(self, pattern, seconds=ANSWER_SECONDS):
-        """Read until `pattern` matches; what was heard up to its end is taken away."""
+        """Read until `pattern` matches; returns what was heard before it, and the match. Both are
+        taken away."""
         end = time.monotonic() + seconds
-        while (match := re.search(pattern, self.heard)) is None:
+        wanted = re.compile(pattern)
+        seen = 0
+        while (match := wanted.search(self.heard, max(0, seen - PATTERN_MAX))) is None:
+            seen = len(self.heard)
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.fd], [], [], left)[0]:
                 raise AssertionError(f"no {pattern!r} after {seconds} s: {self.heard[-800:]!r}")
@@ -63,8 +68,9 @@ class Console:
             if not data:
                 raise AssertionError(f"the console ended without {pattern!r}: {self.heard[-800:]!r}")
             self.heard += data.decode("utf-8", "replace")
+        before = self.heard[:match.start()]
         self.heard = self.heard[match.end():]
-        return match
+        return before, match
 
     def wait_for_shell(self):
         self.read_until(READY, BOOT_SECONDS)
@@ -78,10 +84,10 @@ class Console:
 
     def finish(self, seconds=ANSWER_SECONDS):
         """The output of the command that was begun; it must have succeeded."""
-        match = self.read_until(rf"(?s)^(.*?)end{self.commands}=(\d+)\r\n", seconds)
-        if match[2] != "0":
-            raise AssertionError(f"exit status {match[2]}: {match[1]}")
-        return match[1].replace("\r\n", "\n")
+        output, match = self.read_until(rf"end{self.commands}=(\d+)\r\n", seconds)
+        if match[1] != "0":
+            raise AssertionError(f"exit status {match[1]}: {output}")
+        return output.replace("\r\n", "\n")
 
     def run(self, command, seconds=ANSWER_SECONDS):
         self.begin(command)
