@@ -1,13 +1,14 @@
 /* Run commands alternately and compare medians: how long until TEXT stands in the output, and how
  * much memory the process has then.
  *
- *   side_by_side [-n ROUNDS] [-t TEXT | -x] [-s SECONDS] -- COMMAND... [-- COMMAND...]...
+ *   side_by_side [-n ROUNDS] [-t TEXT [-f] | -x] [-s SECONDS] -- COMMAND... [-- COMMAND...]...
  *
  * -t TEXT  wait for TEXT on the command's standard output (default: any first byte), then SIGKILL
+ * -f       tell the time from the first byte to TEXT, too, in two columns of its own
  * -x       wait for the command's end instead
  * -s       give up on a run after so many seconds (default 60)
  * Time is CLOCK_MONOTONIC from just before the spawn. PSS is of /proc/PID/smaps_rollup; the guest
- * RAM in it is what the guest touched. The last columns compare with the first command. */
+ * RAM in it is what the guest touched. RATIO compares with the first command. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -28,6 +29,7 @@
 struct options {
     int rounds;
     const char *text;
+    bool from_first_byte;
     bool until_exit;
     int seconds;
 };
@@ -35,6 +37,7 @@ struct options {
 struct command {
     char **argv;
     double ms[ROUNDS_MAX];
+    double after_first_ms[ROUNDS_MAX]; /* from the first byte on */
     double pss_kib[ROUNDS_MAX];
 };
 
@@ -73,8 +76,9 @@ static double read_pss(pid_t pid)
     return kib;
 }
 
-/* Read until `text` (NULL: one byte) or, with until_exit, the end. False: neither came in time. */
-static bool wait_for(int fd, const struct options *options, double deadline)
+/* Read until `text` (NULL: one byte) or, with until_exit, the end; `first` is when the first byte
+ * came. False: neither came in time. */
+static bool wait_for(int fd, const struct options *options, double deadline, double *first)
 {
     static char seen[OUTPUT_MAX + 1];
     size_t used = 0;
@@ -91,6 +95,7 @@ static bool wait_for(int fd, const struct options *options, double deadline)
         if (n <= 0) {
             return options->until_exit;
         }
+        *first = used == 0 ? now_ms() : *first;
         used = options->until_exit ? 0 : used + (size_t)n;
         seen[used] = '\0';
         if (!options->until_exit && (options->text == NULL || strstr(seen, options->text))) {
@@ -102,7 +107,7 @@ static bool wait_for(int fd, const struct options *options, double deadline)
 static void run(struct command *command, int round, const struct options *options)
 {
     posix_spawn_file_actions_t actions;
-    double start;
+    double start, first = 0;
     int out[2];
     pid_t pid;
 
@@ -119,12 +124,13 @@ static void run(struct command *command, int round, const struct options *option
         die(command->argv[0]);
     }
     (void)close(out[1]);
-    if (!wait_for(out[0], options, start + options->seconds * 1e3)) {
+    if (!wait_for(out[0], options, start + options->seconds * 1e3, &first)) {
         (void)kill(pid, SIGKILL);
         (void)fprintf(stderr, "side_by_side: '%s' did not get there\n", command->argv[0]);
         exit(1);
     }
     command->ms[round] = now_ms() - start;
+    command->after_first_ms[round] = start + command->ms[round] - first;
     command->pss_kib[round] = read_pss(pid);
     if (!options->until_exit) {
         (void)kill(pid, SIGKILL);
@@ -148,13 +154,15 @@ static double median(double *values, int count)
     return values[count / 2];
 }
 
-static void report(struct command *commands, int count, int rounds)
+static void report(struct command *commands, int count, const struct options *options)
 {
     double first_ms = 0;
     double first_pss = 0;
+    double first_after = 0;
+    int rounds = options->rounds;
 
-    printf("%-28s %10s %10s %10s %8s %10s %8s\n", "COMMAND", "MEDIAN ms", "MIN ms", "MAX ms",
-           "RATIO", "PSS KiB", "RATIO");
+    printf("%-28s %10s %10s %10s %8s %10s %8s%s\n", "COMMAND", "MEDIAN ms", "MIN ms", "MAX ms",
+           "RATIO", "PSS KiB", "RATIO", options->from_first_byte ? "  1ST BYTE ON    RATIO" : "");
     for (int i = 0; i < count; i++) {
         struct command *c = &commands[i];
         double ms = median(c->ms, rounds);
@@ -163,9 +171,16 @@ static void report(struct command *commands, int count, int rounds)
 
         first_ms = i == 0 ? ms : first_ms;
         first_pss = i == 0 ? pss : first_pss;
-        printf("%-28s %10.2f %10.2f %10.2f %8.3f %10.0f %8.3f\n",
+        printf("%-28s %10.2f %10.2f %10.2f %8.3f %10.0f %8.3f",
                name != NULL ? name + 1 : c->argv[0], ms, c->ms[0], c->ms[rounds - 1], ms / first_ms,
                pss, first_pss > 0 ? pss / first_pss : 0);
+        if (options->from_first_byte) {
+            double after = median(c->after_first_ms, rounds);
+
+            first_after = i == 0 ? after : first_after;
+            printf("  %11.2f %8.3f", after, after / first_after);
+        }
+        printf("\n");
     }
 }
 
@@ -194,13 +209,16 @@ int main(int argc, char **argv)
     struct options options = {.rounds = 11, .seconds = 60};
     int count, c;
 
-    while ((c = getopt(argc, argv, "+n:t:xs:")) != -1) {
+    while ((c = getopt(argc, argv, "+n:t:fxs:")) != -1) {
         switch (c) {
         case 'n':
             options.rounds = atoi(optarg);
             break;
         case 't':
             options.text = optarg;
+            break;
+        case 'f':
+            options.from_first_byte = true;
             break;
         case 'x':
             options.until_exit = true;
@@ -214,7 +232,7 @@ int main(int argc, char **argv)
     }
     count = split(argc - optind, argv + optind, commands);
     if (count == 0 || options.rounds < 1 || options.rounds > ROUNDS_MAX) {
-        (void)fprintf(stderr, "usage: side_by_side [-n ROUNDS] [-t TEXT | -x] [-s SECONDS] "
+        (void)fprintf(stderr, "usage: side_by_side [-n ROUNDS] [-t TEXT [-f] | -x] [-s SECONDS] "
                               "-- COMMAND... [-- COMMAND...]...\n");
         return 2;
     }
@@ -223,6 +241,6 @@ int main(int argc, char **argv)
             run(&commands[i], round, &options);
         }
     }
-    report(commands, count, options.rounds);
+    report(commands, count, &options);
     return 0;
 }
