@@ -96,9 +96,9 @@ static int keep_copy(struct store *store, int64_t version, struct err *err)
     return r;
 }
 
+/* What fails here is rolled back by the end of the connection. */
 static int migrate(struct store *store, int64_t version, struct err *err)
 {
-    auto_tx struct store_tx tx = {0};
     char pragmas[96];
     int r;
 
