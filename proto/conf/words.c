@@ -12,6 +12,7 @@
 
 #define ENV_OPEN    "$env{"
 #define ASINFO_OPEN "$asinfo_"
+#define UTF8_MARK   "\xef\xbb\xbf" /* some editors begin a text with it */
 
 /* Where the lexer stands. `line` counts the lines of a text and the words of a command line. */
 struct lexer {
@@ -292,6 +293,9 @@ static int read_source(struct lexer *lexer)
     if (lexer->part->size > CONF_SOURCE_SIZE_MAX) {
         return conf_fail(lexer->err, &lexer->word, "the text is longer than %d bytes",
                          CONF_SOURCE_SIZE_MAX);
+    }
+    if (stands_here(lexer, UTF8_MARK)) {
+        lexer->at += strlen(UTF8_MARK);
     }
     skip_space(lexer);
     while (r == 0 && lexer->at < lexer->end) {

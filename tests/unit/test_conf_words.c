@@ -73,6 +73,16 @@ START_TEST(quotes_make_one_word_also_inside_a_word_and_over_lines)
 }
 END_TEST
 
+#define BOM "\xef\xbb\xbf"
+
+START_TEST(a_byte_order_mark_counts_at_the_start_of_a_text_alone)
+{
+    ck_assert_str_eq(joined(BOM "a b"), "a|b|");
+    ck_assert_str_eq(joined(BOM), "");
+    ck_assert_str_eq(joined("a " BOM "b"), "a|" BOM "b|");
+}
+END_TEST
+
 START_TEST(a_backslash_at_line_end_joins_lines_inside_quotes_only)
 {
     ck_assert_str_eq(joined("\"a\\\nb\""), "ab|");
@@ -291,6 +301,7 @@ END_TEST
 UNIT_MAIN("conf words", white_space_of_all_kinds_separates_words,
           a_comment_runs_to_the_end_of_its_line,
           quotes_make_one_word_also_inside_a_word_and_over_lines,
+          a_byte_order_mark_counts_at_the_start_of_a_text_alone,
           a_backslash_at_line_end_joins_lines_inside_quotes_only,
           env_is_replaced_in_and_out_of_quotes_and_not_read_again,
           env_that_is_not_set_or_not_a_name_is_refused, asinfo_is_refused_by_name,
