@@ -223,24 +223,35 @@ int vdev_host_load(struct vdev_host *host, const char *module, const char *where
     return r;
 }
 
-int vdev_host_option_arguments(const struct vdev_host *host, const char *module, const char *word)
-{
-    static const struct {
-        const char *word;
-        int arguments;
-    } common[] = {{"loc", 1}, {"intr", 1},  {"name", 1},
-                  {"log", 2}, {"sched", 1}, {"hostvector", 1}};
-    const struct loaded_module *loaded = vdev_host_find_module(host, module);
+/* A word of the language and how many arguments it has. */
+struct known_word {
+    const char *word;
+    int arguments;
+};
 
-    for (size_t i = 0; i < ARRAY_LEN(common); i++) {
-        if (strcmp(word, common[i].word) == 0) {
-            return common[i].arguments;
-        }
-    }
-    for (uint32_t i = 0; loaded != NULL && i < loaded->option_count; i++) {
-        if (strcmp(word, loaded->module.options[i].name) == 0) {
-            return 1;
+static int find_arguments(const struct known_word *words, size_t count, const char *word)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(word, words[i].word) == 0) {
+            return words[i].arguments;
         }
     }
     return -ENOENT;
+}
+
+int vdev_host_option_arguments(const struct vdev_host *host, const char *module, const char *word)
+{
+    static const struct known_word common[] = {{"loc", 1}, {"intr", 1}, {"name", 1}, {"log", 2}};
+    /* Refused by name, unless the module itself has such an option. */
+    static const struct known_word later[] = {
+        {"sched", 1}, {"hostvector", 1}, {"delayed", 1}, {"batch", 1}, {"legacy", 0}};
+    const struct loaded_module *loaded = vdev_host_find_module(host, module);
+    int arguments = find_arguments(common, ARRAY_LEN(common), word);
+
+    for (uint32_t i = 0; arguments < 0 && loaded != NULL && i < loaded->option_count; i++) {
+        if (strcmp(word, loaded->module.options[i].name) == 0) {
+            arguments = 1;
+        }
+    }
+    return arguments >= 0 ? arguments : find_arguments(later, ARRAY_LEN(later), word);
 }
