@@ -78,8 +78,8 @@ void op_define(struct ops *ops, struct reply *reply, const void *params)
 void op_undefine(struct ops *ops, struct reply *reply, const void *params)
 {
     const struct msg_guest_params *wanted = params;
-    struct guest *guest = ops_guest(ops, reply, wanted->name, true);
     struct guest_caller caller = ops_caller(reply);
+    struct guest *guest = ops_guest(ops, reply, wanted->name, true);
     struct err err = {0};
 
     if (guest == NULL) {
@@ -117,8 +117,8 @@ void op_start(struct ops *ops, struct reply *reply, const void *params)
 void op_stop(struct ops *ops, struct reply *reply, const void *params)
 {
     const struct msg_stop_params *wanted = params;
-    struct guest *guest = ops_guest(ops, reply, wanted->name, true);
     struct guest_caller caller = ops_caller(reply);
+    struct guest *guest = ops_guest(ops, reply, wanted->name, true);
 
     if (guest != NULL) {
         audit(reply, "stop", wanted->name);
@@ -129,8 +129,8 @@ void op_stop(struct ops *ops, struct reply *reply, const void *params)
 void op_kill(struct ops *ops, struct reply *reply, const void *params)
 {
     const struct msg_guest_params *wanted = params;
-    struct guest *guest = ops_guest(ops, reply, wanted->name, true);
     struct guest_caller caller = ops_caller(reply);
+    struct guest *guest = ops_guest(ops, reply, wanted->name, true);
 
     if (guest != NULL) {
         audit(reply, "kill", wanted->name);

@@ -40,8 +40,8 @@ void op_subscribe(struct ops *ops, struct reply *reply, const void *params);
 
 struct guest_caller ops_caller(const struct reply *reply);
 
-/* The guest called `name`, or NULL, and the refusal was sent. With `must_own`, only if the caller
- * may act on it. */
+/* The guest called `name`, or NULL, and the refusal was sent: `reply` is over then. With
+ * `must_own`, only if the caller may act on it. */
 struct guest *ops_guest(struct ops *ops, struct reply *reply, const char *name, bool must_own);
 
 /* Forget a client's subscriptions. */

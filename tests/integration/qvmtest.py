@@ -264,15 +264,19 @@ class Qvmd:
     def directories(self):
         return sorted(os.listdir(os.path.join(self.home, "guests")))
 
+    def end(self):
+        """However it is: afterwards it does not run."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
     def close(self):
         try:
-            if self.process.poll() is None:
-                self.process.terminate()
-                try:
-                    self.process.wait(10)
-                except subprocess.TimeoutExpired:
-                    self.process.kill()
-                    self.process.wait()
+            self.end()
         finally:
             for pid in self.workers():
                 os.kill(pid, signal.SIGKILL)
@@ -295,7 +299,11 @@ class QvmdTest(unittest.TestCase):
     def finish(self):
         if not self._outcome.success:
             sys.stderr.write(self.qvmd.log())
+        self.qvmd.end()
+        log = self.qvmd.log()
         self.qvmd.close()
+        for words in ("Sanitizer", "runtime error"):  # in builds that look for such things
+            self.assertNotIn(words, log, log)
 
     def start(self, name, *words, **more):
         """Start the bare guest under that name."""

@@ -23,8 +23,7 @@ class ApiTest(QvmdTest):
         self.addCleanup(self.bystander.close)
 
     def tearDown(self):
-        self.assertEqual(self.bystander.call("guest.list"), {"guests": []} if not
-                         self.qvmd.guests() else self.bystander.call("guest.list"))
+        self.assertIn("guests", self.bystander.call("guest.list"))
         self.assertIsNone(self.qvmd.process.poll())
         self.assert_invariants()
 
