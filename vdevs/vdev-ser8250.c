@@ -4,76 +4,13 @@
  * Asynchronous Receiver/Transmitter with FIFOs", June 1995. What has no meaning without a wire is
  * kept for the guest to read and does nothing: baud rate, word length, parity. The transmitter is
  * infinitely fast: it is empty whenever the guest looks. */
+#include "vdevs/ser8250.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <qvm/vdev.h>
-
-#define REGISTER_COUNT 8u
-#define FIFO_SIZE      16u /* 8.4 */
-
-/* Registers, table I; DLAB is LCR bit 7. */
-#define RBR_THR 0u /* receiver buffer, transmitter holding; DLAB: divisor latch, low byte */
-#define IER     1u /* interrupt enable; DLAB: divisor latch, high byte */
-#define IIR_FCR 2u /* interrupt identification, FIFO control */
-#define LCR     3u
-#define MCR     4u
-#define LSR     5u
-#define MSR     6u
-#define SCR     7u
-
-/* 8.7 interrupt enable */
-#define IER_RDA  0x01u /* received data available */
-#define IER_THRE 0x02u
-#define IER_RLS  0x04u /* receiver line status */
-#define IER_MS   0x08u /* modem status */
-#define IER_ALL  0x0fu
-
-/* 8.6 interrupt identification, in falling priority; 8.5 FIFO control */
-#define IIR_NONE    0x01u
-#define IIR_RLS     0x06u
-#define IIR_RDA     0x04u
-#define IIR_TIMEOUT 0x0cu
-#define IIR_THRE    0x02u
-#define IIR_MS      0x00u
-#define IIR_FIFOS   0xc0u
-#define FCR_ENABLE  0x01u
-#define FCR_CLEAR_R 0x02u
-
-#define LCR_BREAK 0x40u /* 8.1 */
-#define LCR_DLAB  0x80u
-
-/* 8.8 modem control */
-#define MCR_DTR  0x01u
-#define MCR_RTS  0x02u
-#define MCR_OUT1 0x04u
-#define MCR_OUT2 0x08u /* on a PC it lets the interrupt through */
-#define MCR_LOOP 0x10u
-#define MCR_ALL  0x1fu
-
-/* 8.3 line status */
-#define LSR_DR   0x01u
-#define LSR_OE   0x02u
-#define LSR_BI   0x10u
-#define LSR_THRE 0x20u
-#define LSR_TEMT 0x40u
-#define LSR_ERR  0x80u /* an error is somewhere in the FIFO */
-
-/* 8.9 modem status: low half changes since the last read, high half lines */
-#define MSR_DCTS 0x01u
-#define MSR_DDSR 0x02u
-#define MSR_TERI 0x04u
-#define MSR_DDCD 0x08u
-#define MSR_CTS  0x10u
-#define MSR_DSR  0x20u
-#define MSR_RI   0x40u
-#define MSR_DCD  0x80u
-
-/* The peer is always there and ready. */
-#define MSR_CONNECTED (MSR_CTS | MSR_DSR | MSR_DCD)
-
-#define DIVISOR_9600 12u /* at 1.8432 MHz, table III */
 
 struct ser8250 {
     const struct vdev_services *host;
@@ -190,11 +127,21 @@ static void resume_peer(struct ser8250 *serial)
     }
 }
 
+/* Between two interrupts a real line is low for a moment, and edge-triggered pins wait for it. The
+ * caller's update_interrupt raises it again if something is pending. */
+static void drop_interrupt(struct ser8250 *serial)
+{
+    serial->host->intr(serial->slot, false);
+}
+
 static uint8_t read_rbr(struct ser8250 *serial)
 {
     uint8_t byte = serial->fifo[serial->fifo_first % FIFO_SIZE];
 
     if (serial->fifo_count > 0) {
+        if (serial->fifo_count == trigger_level(serial)) {
+            drop_interrupt(serial); /* from here on it is the timeout's */
+        }
         serial->fifo_first = (serial->fifo_first + 1) % FIFO_SIZE;
         serial->fifo_count--;
         if (serial->fifo_count > 0 && serial->is_break[serial->fifo_first]) {
@@ -212,6 +159,10 @@ static void write_thr(struct ser8250 *serial, uint8_t byte)
     } else {
         serial->sent++;
         serial->host->stream_write(serial->slot, &byte, 1);
+    }
+    /* A FIFO raises one interrupt when it is empty, however many bytes went into it. */
+    if (serial->is_thre_pending && !has_fifos(serial)) {
+        drop_interrupt(serial);
     }
     serial->is_thre_pending = true; /* sent already */
 }

@@ -201,6 +201,42 @@ START_TEST(received_data_interrupts_at_the_trigger_level_and_below_it_as_a_timeo
 }
 END_TEST
 
+START_TEST(a_driver_that_never_reads_iir_gets_an_edge_for_each_byte_it_sends)
+{
+    set_up();
+    out(MCR, 0x08);
+    out(IER, 0x02);
+    ck_assert_uint_eq(slot.rise_count, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        out(THR, 'x');
+        ck_assert(slot.is_high);
+        ck_assert_uint_eq(slot.rise_count, 2 + i);
+    }
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(what_is_left_below_the_trigger_level_interrupts_with_an_edge_of_its_own)
+{
+    set_up();
+    out(FCR, 0xc1); /* trigger at 14 */
+    out(MCR, 0x08);
+    out(IER, 0x01);
+    ck_assert_uint_eq(fake_slot_type(&slot, "0123456789abcdef", 16), 16);
+    ck_assert_uint_eq(in(IIR), 0xc4);
+    ck_assert_uint_eq(slot.rise_count, 1);
+    (void)in(RBR);
+    (void)in(RBR); /* 14 are left: the level is reached still */
+    ck_assert_uint_eq(slot.rise_count, 1);
+    for (int i = 2; i < 14; i++) {
+        (void)in(RBR); /* as many as the level promised, and no more */
+    }
+    ck_assert_uint_eq(in(IIR), 0xcc);
+    ck_assert_uint_eq(slot.rise_count, 2);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
 START_TEST(interrupts_have_the_priority_of_the_data_sheet)
 {
     set_up();
@@ -345,6 +381,8 @@ UNIT_MAIN("ser8250", after_a_reset_every_register_reads_as_the_data_sheet_says,
           no_interrupt_passes_while_out2_is_low,
           the_transmitter_interrupt_comes_with_its_enabling_and_after_each_byte,
           received_data_interrupts_at_the_trigger_level_and_below_it_as_a_timeout,
+          a_driver_that_never_reads_iir_gets_an_edge_for_each_byte_it_sends,
+          what_is_left_below_the_trigger_level_interrupts_with_an_edge_of_its_own,
           interrupts_have_the_priority_of_the_data_sheet,
           loopback_feeds_outputs_to_inputs_and_bytes_back,
           the_peer_waits_while_loopback_cuts_the_wire,

@@ -1,0 +1,71 @@
+/* The registers of a PC16550D, as the guest sees them. Sections (8.x) are those of its data sheet,
+ * see vdev-ser8250.c. */
+#ifndef QVM_VDEVS_SER8250_H
+#define QVM_VDEVS_SER8250_H
+
+#define REGISTER_COUNT 8u
+#define FIFO_SIZE      16u /* 8.4 */
+
+/* Registers, table I; DLAB is LCR bit 7. */
+#define RBR_THR 0u /* receiver buffer, transmitter holding; DLAB: divisor latch, low byte */
+#define IER     1u /* interrupt enable; DLAB: divisor latch, high byte */
+#define IIR_FCR 2u /* interrupt identification, FIFO control */
+#define LCR     3u
+#define MCR     4u
+#define LSR     5u
+#define MSR     6u
+#define SCR     7u
+
+/* 8.7 interrupt enable */
+#define IER_RDA  0x01u /* received data available */
+#define IER_THRE 0x02u
+#define IER_RLS  0x04u /* receiver line status */
+#define IER_MS   0x08u /* modem status */
+#define IER_ALL  0x0fu
+
+/* 8.6 interrupt identification, in falling priority; 8.5 FIFO control */
+#define IIR_NONE    0x01u
+#define IIR_RLS     0x06u
+#define IIR_RDA     0x04u
+#define IIR_TIMEOUT 0x0cu
+#define IIR_THRE    0x02u
+#define IIR_MS      0x00u
+#define IIR_FIFOS   0xc0u
+#define FCR_ENABLE  0x01u
+#define FCR_CLEAR_R 0x02u
+
+#define LCR_BREAK 0x40u /* 8.1 */
+#define LCR_DLAB  0x80u
+
+/* 8.8 modem control */
+#define MCR_DTR  0x01u
+#define MCR_RTS  0x02u
+#define MCR_OUT1 0x04u
+#define MCR_OUT2 0x08u /* on a PC it lets the interrupt through */
+#define MCR_LOOP 0x10u
+#define MCR_ALL  0x1fu
+
+/* 8.3 line status */
+#define LSR_DR   0x01u
+#define LSR_OE   0x02u
+#define LSR_BI   0x10u
+#define LSR_THRE 0x20u
+#define LSR_TEMT 0x40u
+#define LSR_ERR  0x80u /* an error is somewhere in the FIFO */
+
+/* 8.9 modem status: low half changes since the last read, high half lines */
+#define MSR_DCTS 0x01u
+#define MSR_DDSR 0x02u
+#define MSR_TERI 0x04u
+#define MSR_DDCD 0x08u
+#define MSR_CTS  0x10u
+#define MSR_DSR  0x20u
+#define MSR_RI   0x40u
+#define MSR_DCD  0x80u
+
+/* The peer is always there and ready. */
+#define MSR_CONNECTED (MSR_CTS | MSR_DSR | MSR_DCD)
+
+#define DIVISOR_9600 12u /* at 1.8432 MHz, table III */
+
+#endif
