@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <uv.h>
 
+#include "daemon/lend.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 
@@ -72,7 +73,7 @@ static void packet_free(struct packet *packet)
 
 static int send_now(int fd, const char *text, const int *fds, size_t fd_count)
 {
-    struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+    struct iovec piece = {.iov_base = lend(text), .iov_len = strlen(text)};
     union control_space space = {0};
     struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
 

@@ -8,6 +8,7 @@
 #include "daemon/guest_inside.h"
 #include "daemon/host/clock.h"
 #include "daemon/instance_dir.h"
+#include "daemon/lend.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 #include "proto/console.h"
@@ -81,7 +82,7 @@ void guest_describe(const struct guest *guest, struct guest_times *times, struct
     (void)snprintf(times->started, sizeof(times->started), "%s", last->started);
     (void)snprintf(times->ended, sizeof(times->ended), "%s", is_live ? "" : last->ended);
     *info = (struct msg_guest){
-        .name = (char *)(uintptr_t)guest->name,
+        .name = lend(guest->name),
         .state = (int)guest->state,
         .desired = (int)guest->desired,
         .instance = last->id,
@@ -93,7 +94,7 @@ void guest_describe(const struct guest *guest, struct guest_times *times, struct
         .reboots = is_live ? last->reboots : 0,
         .restarts = last->restarts,
         .generation = guest->generation,
-        .owner = (char *)(uintptr_t)guest->owner_name,
+        .owner = lend(guest->owner_name),
         .owner_uid = guest->owner,
     };
     if (is_live && clock_parse(last->started, &started_ns) == 0) {
@@ -103,7 +104,7 @@ void guest_describe(const struct guest *guest, struct guest_times *times, struct
     }
     if (!is_live) {
         info->reason = (int)last->reason;
-        info->message = last->message[0] != '\0' ? (char *)(uintptr_t)last->message : NULL;
+        info->message = last->message[0] != '\0' ? lend(last->message) : NULL;
         info->exit_status = last->exit_status > 0 ? last->exit_status : 0;
     }
 }
@@ -174,9 +175,7 @@ static int write_definition(struct guests *guests, const struct store_guest *row
                             int64_t *generation, struct err *err)
 {
     auto_tx struct store_tx tx = {0};
-    struct msg_event event = {.what = (char *)(uintptr_t) "defined",
-                              .guest = (char *)(uintptr_t)row->name,
-                              .uid = row->owner};
+    struct msg_event event = {.what = lend("defined"), .guest = lend(row->name), .uid = row->owner};
     char time[EVENTS_TIME_SIZE];
     int r = store_begin(guests->env.store, &tx, err);
 
@@ -274,8 +273,7 @@ int guest_undefine(struct guest *guest, const struct guest_caller *caller, struc
 {
     struct guests *guests = guest->all;
     auto_tx struct store_tx tx = {0};
-    struct msg_event event = {
-        .what = (char *)(uintptr_t) "undefined", .guest = guest->name, .uid = caller->uid};
+    struct msg_event event = {.what = lend("undefined"), .guest = guest->name, .uid = caller->uid};
     char time[EVENTS_TIME_SIZE];
     int r;
 

@@ -4,6 +4,7 @@
 
 #include "daemon/guest_inside.h"
 #include "daemon/instance_dir.h"
+#include "daemon/lend.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 #include "proto/console.h"
@@ -66,7 +67,7 @@ int guest_type(struct guest *guest, const uint8_t *data, size_t size, struct err
 
     while (r == 0 && size > 0) {
         size_t part = size < INPUT_PART ? size : INPUT_PART;
-        struct msg_input input = {.data = (uint8_t *)(uintptr_t)data, .data_size = part};
+        struct msg_input input = {.data = lend(data), .data_size = part};
 
         r = worker_send(guest->worker, CONTROL_input, &input, NULL, 0, err);
         data += part;

@@ -6,6 +6,7 @@
 #include "daemon/guest_inside.h"
 #include "daemon/hand.h"
 #include "daemon/host/kvm.h"
+#include "daemon/lend.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 
@@ -58,7 +59,7 @@ static void deny(struct guest *guest, size_t index, const struct err *why)
 {
     const struct guest_ask *ask = guest->ask;
     struct msg_deny packet = {.item = (int64_t)(index < ask->count ? index : 0),
-                              .message = (char *)(uintptr_t)why->msg};
+                              .message = lend(why->msg)};
     struct err err = {0};
 
     guest->doom_reason = REASON_denied;

@@ -6,6 +6,7 @@
 #include "daemon/events.h"
 #include "daemon/guest_inside.h"
 #include "daemon/host/clock.h"
+#include "daemon/lend.h"
 #include "proto/base/log.h"
 
 /* What is new in the instance's row after this step. */
@@ -75,16 +76,16 @@ static void describe_event(const struct guest *guest, const struct life_step *st
     const struct store_instance *now = &guest->instance;
 
     *event = (struct msg_event){
-        .what = (char *)(uintptr_t) "state",
-        .guest = (char *)(uintptr_t)guest->name,
+        .what = lend("state"),
+        .guest = lend(guest->name),
         .instance = now->id,
         .pid = now->pid,
-        .state = (char *)(uintptr_t)words_name(&words_state, (int)guest->state),
+        .state = lend(words_name(&words_state, (int)guest->state)),
         .uid = step->uid,
     };
     if (!state_has_process(guest->state)) {
-        event->reason = (char *)(uintptr_t)words_name(&words_reason, (int)now->reason);
-        event->message = now->message[0] != '\0' ? (char *)(uintptr_t)now->message : NULL;
+        event->reason = lend(words_name(&words_reason, (int)now->reason));
+        event->message = now->message[0] != '\0' ? lend(now->message) : NULL;
     }
 }
 
@@ -231,8 +232,8 @@ void guest_tell(struct guest *guest, const char *what, const char *message, uid_
     struct msg_event event;
 
     describe_event(guest, &(struct life_step){.uid = uid}, &event);
-    event.what = (char *)(uintptr_t)what;
+    event.what = lend(what);
     event.reason = NULL;
-    event.message = (char *)(uintptr_t)message;
+    event.message = lend(message);
     events_tell(guest->all->env.events, &event);
 }

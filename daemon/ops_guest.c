@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/lend.h"
 #include "daemon/ops_inside.h"
 #include "daemon/store.h"
 #include "proto/base/cleanup.h"
@@ -21,7 +22,7 @@ static void reply_outcome(struct reply *reply, const struct guest *guest, const 
 {
     struct guest_times times;
     struct msg_guest info;
-    struct msg_outcome outcome = {.guest = &info, .note = (char *)(uintptr_t)note};
+    struct msg_outcome outcome = {.guest = &info, .note = lend(note)};
 
     guest_describe(guest, &times, &info);
     reply_result(reply, MSG_outcome, &outcome);
@@ -223,10 +224,11 @@ static void on_state(void *data, const struct guest *guest, const struct msg_sta
     if (r == 0) {
         r = reserve_list(showing->ops->env.store, guest_instance(guest), &held, &count, &err);
     }
-    if (r == 0 && (claims = calloc(count + 1, sizeof(*claims))) == NULL) {
+    claims = calloc(count + 1, sizeof(*claims));
+    if (r == 0 && claims == NULL) {
         r = err_set(&err, -ENOMEM, "out of memory");
     }
-    if (r < 0) {
+    if (r < 0 || claims == NULL) {
         reply_error(showing->reply, &err);
     } else {
         guest_describe(guest, &times, &info);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "daemon/host/kvm.h"
+#include "daemon/lend.h"
 #include "daemon/ops_inside.h"
 #include "daemon/store.h"
 #include "proto/base/cleanup.h"
@@ -27,12 +28,10 @@ static int read_pools(const struct ops *ops, struct msg_pool pools[2], struct er
 {
     int r;
 
-    pools[0] = (struct msg_pool){.kind = RESOURCE_memory,
-                                 .id = (char *)(uintptr_t)RESERVE_MEMORY_POOL,
-                                 .total = ops->env.limits->memory};
-    pools[1] = (struct msg_pool){.kind = RESOURCE_cpu,
-                                 .id = (char *)(uintptr_t)RESERVE_CPU_POOL,
-                                 .total = ops->env.limits->cpus};
+    pools[0] = (struct msg_pool){
+        .kind = RESOURCE_memory, .id = lend(RESERVE_MEMORY_POOL), .total = ops->env.limits->memory};
+    pools[1] = (struct msg_pool){
+        .kind = RESOURCE_cpu, .id = lend(RESERVE_CPU_POOL), .total = ops->env.limits->cpus};
     r = reserve_sum(ops->env.store, RESOURCE_memory, RESERVE_MEMORY_POOL, &pools[0].claimed, err);
     if (r == 0) {
         r = reserve_sum(ops->env.store, RESOURCE_cpu, RESERVE_CPU_POOL, &pools[1].claimed, err);
@@ -50,13 +49,13 @@ void op_info(struct ops *ops, struct reply *reply, const void *params)
     struct err kvm = {0}, err = {0};
     auto_close int kvm_fd = -1;
     struct msg_info info = {
-        .version = (char *)(uintptr_t)QVM_VERSION,
+        .version = lend(QVM_VERSION),
         .pid = getpid(),
-        .started = (char *)(uintptr_t)ops->env.started,
-        .socket = (char *)(uintptr_t)ops->env.socket_path,
-        .store = (char *)(uintptr_t)ops->env.store_path,
-        .degraded = (char *)(uintptr_t)store_degraded(ops->env.store),
-        .not_enforced = (char **)(uintptr_t)not_enforced,
+        .started = lend(ops->env.started),
+        .socket = lend(ops->env.socket_path),
+        .store = lend(ops->env.store_path),
+        .degraded = lend(store_degraded(ops->env.store)),
+        .not_enforced = lend(not_enforced),
         .not_enforced_count = ARRAY_LEN(not_enforced),
         .pools = pools,
         .pools_count = ARRAY_LEN(pools),
@@ -67,7 +66,7 @@ void op_info(struct ops *ops, struct reply *reply, const void *params)
 
     (void)params; /* has no members */
     kvm.msg[0] = '\0';
-    info.kvm = kvm_open(KVM_DEVICE, &kvm_fd, &kvm) == 0 ? (char *)(uintptr_t) "ok" : kvm.msg;
+    info.kvm = kvm_open(KVM_DEVICE, &kvm_fd, &kvm) == 0 ? lend("ok") : kvm.msg;
     kvm.msg[255] = '\0'; /* as long as the member may be */
     if (read_pools(ops, pools, &err) < 0) {
         reply_error(reply, &err);

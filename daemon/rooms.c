@@ -14,6 +14,7 @@
 #include "daemon/host/clock.h"
 #include "daemon/host/cpus.h"
 #include "daemon/host/memory.h"
+#include "daemon/lend.h"
 #include "daemon/ops.h"
 #include "daemon/server.h"
 #include "daemon/store.h"
@@ -237,7 +238,7 @@ static int open_server(struct uv_loop_s *loop, struct rooms *rooms, struct err *
 
 static void tell(struct rooms *rooms, const char *what)
 {
-    struct msg_event event = {.what = (char *)(uintptr_t)what, .pid = getpid()};
+    struct msg_event event = {.what = lend(what), .pid = getpid()};
 
     events_tell(rooms->events, &event);
 }

@@ -331,23 +331,22 @@ int server_create(struct uv_loop_s *loop, const struct server_settings *settings
                   const struct server_hooks *hooks, void *context, struct server **result,
                   struct err *err)
 {
-    struct server *server = calloc(1, sizeof(*server));
+    auto_free struct server *server = calloc(1, sizeof(*server));
+    auto_free char *path = strdup(settings->path);
     auto_close int fd = -1;
-    int r = listen_at(settings->path, settings->mode, &fd, err);
+    int r;
 
-    if (r == 0 && (server == NULL || (server->path = strdup(settings->path)) == NULL)) {
-        r = err_set(err, -ENOMEM, "out of memory");
+    if (server == NULL || path == NULL) {
+        return err_set(err, -ENOMEM, "out of memory");
     }
-    if (r == 0 && uv_poll_init(loop, &server->poll, fd) != 0) {
-        r = err_set(err, -EIO, "cannot watch the socket '%s'", settings->path);
-    }
+    r = listen_at(settings->path, settings->mode, &fd, err);
     if (r < 0) {
-        if (server != NULL) {
-            free(server->path);
-        }
-        free(server);
         return r;
     }
+    if (uv_poll_init(loop, &server->poll, fd) != 0) {
+        return err_set(err, -EIO, "cannot watch the socket '%s'", settings->path);
+    }
+    server->path = take_ptr(path);
     server->settings = *settings;
     server->settings.path = server->path;
     server->hooks = hooks;
@@ -356,7 +355,7 @@ int server_create(struct uv_loop_s *loop, const struct server_settings *settings
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     server->poll.data = server;
     (void)uv_poll_start(&server->poll, UV_READABLE, on_connect); /* cannot fail here */
-    *result = server;
+    *result = take_ptr(server);
     return 0;
 }
 

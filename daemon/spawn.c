@@ -16,6 +16,7 @@
 #include <sys/un.h>
 
 #include "daemon/instance_dir.h"
+#include "daemon/lend.h"
 #include "daemon/worker_proc.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
@@ -80,11 +81,11 @@ static int write_all(int fd, const char *text, size_t size)
 static int make_start(const struct spawn_request *request, int *result, struct err *err)
 {
     const struct msg_spawn spawn = {
-        .name = (char *)(uintptr_t)request->guest,
+        .name = lend(request->guest),
         .instance = request->instance,
-        .nonce = (char *)(uintptr_t)request->nonce,
+        .nonce = lend(request->nonce),
         .daemon_uid = geteuid(),
-        .definition = (struct msg_definition *)(uintptr_t)request->definition,
+        .definition = lend(request->definition),
     };
     auto_free char *text = msg_encode(MSG_spawn, &spawn);
     auto_close int fd = memfd_create("qvm-start", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -199,7 +200,7 @@ static void __attribute__((noreturn))
 child_main(const struct spawn_request *request, const int fds[SPAWN_FD_COUNT], pid_t parent)
 {
     char name[] = "qvm", arg[] = SPAWN_ARG;
-    char *const argv[] = {name, arg, (char *)(uintptr_t)request->guest, NULL};
+    char *const argv[] = {name, arg, lend(request->guest), NULL};
     char *const environment[] = {NULL};
     int ready_fd = fds[SPAWN_FD_READY];
     int qvm_fd = request->qvm_fd;
@@ -222,12 +223,27 @@ static pid_t fork_with_pidfd(int *pidfd)
     return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 
+static int make_ready(int *read_fd, int *write_fd, struct err *err)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        return err_sys(err, -errno, "cannot make a pipe");
+    }
+    *read_fd = fds[0];
+    *write_fd = fds[1];
+    if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0) {
+        return err_sys(err, -errno, "cannot make a pipe");
+    }
+    return 0;
+}
+
 int spawn_qvm(const struct spawn_request *request, struct spawned *spawned, struct err *err)
 {
     auto_close int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     auto_close int control_fd = -1, start_fd = -1, exit_fd = -1, ready_read = -1, ready_write = -1;
     pid_t parent = getpid();
-    int pipe_fds[2], pidfd = -1;
+    int pidfd = -1;
     pid_t pid;
     int r = null_fd < 0 ? err_sys(err, -errno, "cannot open /dev/null") : 0;
 
@@ -240,16 +256,11 @@ int spawn_qvm(const struct spawn_request *request, struct spawned *spawned, stru
     if (r == 0) {
         r = make_exit(request->dir_fd, &exit_fd, err);
     }
-    if (r == 0 && pipe2(pipe_fds, O_CLOEXEC) < 0) {
-        r = err_sys(err, -errno, "cannot make a pipe");
+    if (r == 0) {
+        r = make_ready(&ready_read, &ready_write, err);
     }
     if (r < 0) {
         return r;
-    }
-    ready_read = pipe_fds[0];
-    ready_write = pipe_fds[1];
-    if (fcntl(ready_read, F_SETFL, O_NONBLOCK) < 0) {
-        return err_sys(err, -errno, "cannot make a pipe");
     }
     pid = fork_with_pidfd(&pidfd);
     if (pid < 0) {
