@@ -15,6 +15,7 @@
 #include "qvm-worker/loader/loader.h"
 #include "qvm-worker/lockdown.h"
 #include "qvm-worker/machine_event.h"
+#include "qvm-worker/machine_places.h"
 #include "qvm-worker/power.h"
 #include "qvm-worker/vcpu_set.h"
 #include "qvm-worker/vcpu_state.h"
@@ -163,6 +164,9 @@ static int build(struct machine *machine, struct err *err)
     if (r == 0) {
         machine->bus = bus_create();
         r = machine->bus != NULL ? 0 : err_set(err, -ENOMEM, "out of memory");
+    }
+    if (r == 0) {
+        r = machine_places_claim(machine->bus, machine->memory, err);
     }
     if (r == 0) {
         r = power_create(machine->bus, &power_ops, machine, &machine->power, err);

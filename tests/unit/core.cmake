@@ -1,5 +1,6 @@
 qvm_unit_test(memory qvm-core)
 qvm_unit_test(bus qvm-core)
+qvm_unit_test(machine_places qvm-core)
 qvm_unit_test(loader qvm-core)
 qvm_unit_test(bootimage qvm-core)
 qvm_unit_test(acpi qvm-core)
