@@ -9,29 +9,23 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "qvm-worker/bus.h"
+#include "qvm-worker/machine_places.h"
 #include "qvm-worker/memory.h"
 #include "qvm-worker/plan.h"
+#include "qvm-worker/power.h"
 #include "qvm-worker/vdev_host.h"
 
-static int print_memory(const struct plan *plan, FILE *out, struct err *err)
+static void print_memory(const struct memory *memory, FILE *out)
 {
-    struct memory *memory = NULL;
-    int r = memory_create(plan->ram, plan->ram_count, &memory, err);
-    const struct memory_region *regions;
-    uint32_t count;
+    uint32_t count = 0;
+    const struct memory_region *regions = memory_regions(memory, &count);
 
-    if (r != 0) {
-        return r;
-    }
-    regions = memory_regions(memory, &count);
     (void)fprintf(out, "memory map:\n");
     for (uint32_t i = 0; i < count; i++) {
         (void)fprintf(out, "  0x%012" PRIx64 "-0x%012" PRIx64 " %s\n", regions[i].start,
                       regions[i].start + regions[i].size - 1,
                       regions[i].is_ram ? "RAM" : "firmware area");
     }
-    memory_destroy(memory);
-    return 0;
 }
 
 /* Files are looked at; the ends of serial lines are not opened, since that can have effects. */
@@ -92,9 +86,34 @@ static int make_vdevs(const struct plan *plan, struct vdev_host *vdevs, struct u
     return vdev_host_build(vdevs, &env, err);
 }
 
+static void on_power(void *context)
+{
+    (void)context;
+}
+
+static void on_pulse(void *context, uint32_t gsi)
+{
+    on_intr(context, gsi, false);
+}
+
+/* What the machine itself has on the bus, then the vdevs. */
+static int fill_bus(const struct plan *plan, struct vdev_host *vdevs, struct uv_loop_s *loop,
+                    const struct memory *memory, struct bus *bus, struct err *err)
+{
+    static const struct power_ops ops = {on_power, on_power, on_pulse};
+    struct power *power = NULL;
+    int r = machine_places_claim(bus, memory, err);
+
+    r = r == 0 ? power_create(bus, &ops, NULL, &power, err) : r;
+    r = r == 0 ? make_vdevs(plan, vdevs, loop, bus, err) : r;
+    power_destroy(power);
+    return r;
+}
+
 int dryrun(const struct plan *plan, struct vdev_host *vdevs, struct uv_loop_s *loop, FILE *out,
            struct err *err)
 {
+    struct memory *memory = NULL;
     struct bus *bus = bus_create();
     int r;
 
@@ -102,9 +121,13 @@ int dryrun(const struct plan *plan, struct vdev_host *vdevs, struct uv_loop_s *l
         return err_set(err, -ENOMEM, "no memory left");
     }
     plan_print(plan, out);
-    r = print_memory(plan, out, err);
-    r = r == 0 ? check_files(plan, err) : r;
-    r = r == 0 ? make_vdevs(plan, vdevs, loop, bus, err) : r;
+    r = memory_create(plan->ram, plan->ram_count, &memory, err);
+    if (r == 0) {
+        print_memory(memory, out);
+        r = check_files(plan, err);
+    }
+    r = r == 0 ? fill_bus(plan, vdevs, loop, memory, bus, err) : r;
+    memory_destroy(memory);
     bus_destroy(bus);
     return r;
 }

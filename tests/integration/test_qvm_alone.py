@@ -252,6 +252,15 @@ class AloneTest(unittest.TestCase):
         self.refused_dryrun(["@bare.qvmconf", "vdev", "ser8250", "loc", "io:3f8,8"],
                             b"ser8250")
 
+    def test_a_vdev_where_the_machine_itself_answers_is_refused_by_dryrun_as_well(self):
+        for loc, owner in (("mem:1000,8", "guest RAM"), ("mem:fee00000,8", "the local APICs"),
+                           ("io:600", "the sleep registers")):
+            words = ["@bare.qvmconf", "vdev", "ser8250", "loc", loc]
+            self.refused_dryrun(words, b"command line:2: vdev ser8250-2: ")
+            done = self.run_qvm(*words)
+            self.assertEqual(done.returncode, 65)
+            self.assertIn(f" belong to {owner} (".encode(), done.stderr)
+
     def refused_dryrun(self, words, start):
         done = self.run_qvm(*words, "dryrun")
         self.assertEqual(done.returncode, 65, done.stderr)
