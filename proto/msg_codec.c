@@ -90,15 +90,22 @@ void msg_free(enum msg_struct type, void *body)
 
 /* ---- struct to JSON ---- */
 
-static json_t *make_list(const struct msg_field *field, const void *list, size_t count)
+static json_t *make_text(const char *text, enum msg_texts texts)
+{
+    return texts == MSG_TOLD ? msg_json_tell(text) : json_string(text);
+}
+
+static json_t *make_list(const struct msg_field *field, const void *list, size_t count,
+                         enum msg_texts texts)
 {
     auto_json json_t *array = json_array();
 
     for (size_t i = 0; i < count; i++) {
         json_t *element =
             field->kind == MSG_STRS
-                ? json_string(((char *const *)list)[i])
-                : msg_json_make(field->type, (const char *)list + i * msg_types[field->type].size);
+                ? make_text(((char *const *)list)[i], texts)
+                : msg_json_make(field->type, (const char *)list + i * msg_types[field->type].size,
+                                texts);
 
         if (json_array_append_new(array, element) != 0) {
             return NULL;
@@ -115,7 +122,8 @@ static json_t *make_bytes(const uint8_t *data, size_t size)
 }
 
 /* The value of a field; *is_empty tells that it may be left out. */
-static json_t *make_field(const struct msg_field *field, const void *body, bool *is_empty)
+static json_t *make_field(const struct msg_field *field, const void *body, enum msg_texts texts,
+                          bool *is_empty)
 {
     const void *slot = const_slot_at(body, field->offset);
     const size_t *count = const_slot_at(body, field->count_offset);
@@ -128,7 +136,7 @@ static json_t *make_field(const struct msg_field *field, const void *body, bool 
     switch (field->kind) {
     case MSG_STR:
     case MSG_NAME:
-        return pointer != NULL ? json_string(pointer) : NULL;
+        return pointer != NULL ? make_text(pointer, texts) : NULL;
     case MSG_INT:
         *is_empty = *(const int64_t *)slot == 0;
         return json_integer(*(const int64_t *)slot);
@@ -144,21 +152,21 @@ static json_t *make_field(const struct msg_field *field, const void *body, bool 
     case MSG_LIST:
     case MSG_STRS:
         *is_empty = false; /* a list is always there, so that readers need not ask */
-        return make_list(field, pointer, *count);
+        return make_list(field, pointer, *count, texts);
     case MSG_OBJ:
-        return pointer != NULL ? msg_json_make(field->type, pointer) : NULL;
+        return pointer != NULL ? msg_json_make(field->type, pointer, texts) : NULL;
     }
     return NULL;
 }
 
-json_t *msg_json_make(enum msg_struct type, const void *body)
+json_t *msg_json_make(enum msg_struct type, const void *body, enum msg_texts texts)
 {
     const struct msg_type *t = &msg_types[type];
     auto_json json_t *object = json_object();
 
     for (size_t i = 0; i < t->field_count; i++) {
         bool is_empty = false;
-        auto_json json_t *value = make_field(&t->fields[i], body, &is_empty);
+        auto_json json_t *value = make_field(&t->fields[i], body, texts, &is_empty);
 
         if (is_empty && !t->fields[i].must) {
             continue;
@@ -184,7 +192,7 @@ char *msg_json_text(const json_t *value, const char *end)
 
 char *msg_encode(enum msg_struct type, const void *body)
 {
-    auto_json json_t *object = msg_json_make(type, body);
+    auto_json json_t *object = msg_json_make(type, body, MSG_EXACT);
 
     return object != NULL ? msg_json_text(object, "") : NULL;
 }

@@ -13,7 +13,7 @@ char *msg_control_format(enum msg_control control, const void *body)
     auto_json json_t *packet = json_object();
     const void *content = body != NULL ? body : &nothing;
     json_t *value = body != NULL || msg_controls[control].type == MSG_none
-                        ? msg_json_make(msg_controls[control].type, content)
+                        ? msg_json_make(msg_controls[control].type, content, MSG_TOLD)
                         : NULL;
 
     if (json_object_set_new(packet, msg_controls[control].name, value) != 0) {

@@ -142,7 +142,7 @@ static char *request_line(int64_t id, const char *method, json_t *params)
 char *msg_request_format(int64_t id, enum msg_method method, const void *params)
 {
     return request_line(id, msg_methods[method].name,
-                        msg_json_make(msg_methods[method].params, params));
+                        msg_json_make(msg_methods[method].params, params, MSG_EXACT));
 }
 
 int msg_request_format_json(int64_t id, const char *method, const char *params, char **line,
@@ -178,7 +178,7 @@ static char *answer(const char *id, const char *key, json_t *value)
 
 char *msg_result_format(const char *id, enum msg_struct type, const void *result)
 {
-    return answer(id, "result", msg_json_make(type, result));
+    return answer(id, "result", msg_json_make(type, result, MSG_TOLD));
 }
 
 char *msg_result_format_json(const char *id, const char *json)
@@ -189,14 +189,10 @@ char *msg_result_format_json(const char *id, const char *json)
 char *msg_error_format(const char *id, const struct err *err)
 {
     const struct error_word *word = error_by_code(err->code);
-    json_t *message = json_string(err->msg);
 
-    if (message == NULL) { /* it quotes bytes that are not UTF-8 */
-        message = json_string("the message cannot be shown: it is not UTF-8");
-    }
     return answer(id, "error",
-                  json_pack("{s:i, s:o, s:{s:s}}", "code", word->rpc_code, "message", message,
-                            "data", "name", word->name));
+                  json_pack("{s:i, s:o, s:{s:s}}", "code", word->rpc_code, "message",
+                            msg_json_tell(err->msg), "data", "name", word->name));
 }
 
 char *msg_event_format(const struct msg_event *event)
@@ -204,7 +200,7 @@ char *msg_event_format(const struct msg_event *event)
     auto_json json_t *envelope = make_envelope();
 
     (void)json_object_set_new(envelope, "method", json_string("event"));
-    return finish(envelope, "params", msg_json_make(MSG_event, event));
+    return finish(envelope, "params", msg_json_make(MSG_event, event, MSG_TOLD));
 }
 
 static char *copy_text(const json_t *value, const char *otherwise)

@@ -299,6 +299,42 @@ START_TEST(the_openrpc_document_names_every_method)
 }
 END_TEST
 
+START_TEST(a_sentence_that_is_cut_in_a_character_does_not_cost_the_answer)
+{
+    char message[] = "cannot open '/tmp/\xc3\xa9\xc3"; /* half a character at its end */
+    struct msg_guest guest = {.name = (char *)(uintptr_t) "a",
+                              .message = message,
+                              .generation = 1,
+                              .owner = (char *)(uintptr_t) "root\xff"};
+    struct msg_guest_list list = {.guests = &guest, .guests_count = 1};
+    struct msg_event event = {.seq = 1,
+                              .time = (char *)(uintptr_t) "now",
+                              .what = (char *)(uintptr_t) "state",
+                              .message = message};
+    struct err err = {.code = -EIO, .msg = "it says '\xff'"};
+    auto_free char *answer = msg_result_format("1", MSG_guest_list, &list);
+    auto_free char *notice = msg_event_format(&event);
+    auto_free char *refusal = msg_error_format("1", &err);
+
+    ck_assert_ptr_nonnull(answer);
+    ck_assert_ptr_nonnull(strstr(answer, "cannot open '/tmp/\xc3\xa9?\""));
+    ck_assert_ptr_nonnull(strstr(answer, "\"root?\""));
+    ck_assert_ptr_nonnull(notice);
+    ck_assert_ptr_nonnull(strstr(notice, "/tmp/\xc3\xa9?\""));
+    ck_assert_ptr_nonnull(strstr(refusal, "it says '?'"));
+}
+END_TEST
+
+START_TEST(a_definition_that_is_not_utf8_is_not_altered_but_refused)
+{
+    char word[] = "set\xff";
+    char *words[] = {word};
+    struct msg_definition definition = {.words = words, .words_count = 1};
+
+    ck_assert_ptr_null(msg_encode(MSG_definition, &definition));
+}
+END_TEST
+
 UNIT_MAIN("msg", a_start_request_comes_back_as_it_was,
           a_request_that_is_wrong_is_refused_with_the_member_and_the_reason,
           a_refused_request_keeps_its_id_so_that_the_caller_hears_of_it,
@@ -308,4 +344,7 @@ UNIT_MAIN("msg", a_start_request_comes_back_as_it_was,
           members_that_may_be_left_out_are_left_out_when_empty,
           a_refusal_reaches_the_client_with_name_and_code, an_event_is_a_notification,
           a_control_packet_from_the_wrong_side_is_refused, bytes_survive_base64_at_every_length,
-          what_is_not_base64_is_refused, the_openrpc_document_names_every_method)
+          what_is_not_base64_is_refused,
+          a_sentence_that_is_cut_in_a_character_does_not_cost_the_answer,
+          a_definition_that_is_not_utf8_is_not_altered_but_refused,
+          the_openrpc_document_names_every_method)
