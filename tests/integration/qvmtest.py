@@ -36,10 +36,10 @@ def definition(text, name="t.qvmconf", directory="/"):
     return {"words": ["@0"], "sources": [{"name": name, "directory": directory, "text": text}]}
 
 
-def bare(name, run="", ram="16M", more=""):
+def bare(name, run="", ram="16M", more="", image=IMAGE):
     """The bare-metal guest; `run` are commands that it obeys when it is up."""
     cmdline = f'cmdline "run={run}"\n' if run else ""
-    return definition(f"system {name}\nram {ram}\n{cmdline}load {IMAGE}\nvdev ser8250\n{more}",
+    return definition(f"system {name}\nram {ram}\n{cmdline}load {image}\nvdev ser8250\n{more}",
                       name=f"{name}.qvmconf")
 
 

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """qvm alone: configurations from files and words, exit statuses, pipes, the terminal."""
 
+import glob
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -44,6 +46,17 @@ class AloneTest(unittest.TestCase):
     def run_qvm(self, *words, typed=b"", prefix=(), **env):
         return subprocess.run([*prefix, QVM, *words], input=typed, capture_output=True, timeout=20,
                               cwd=self.directory, env=self.environment(**env), check=False)
+
+    def run_as_nobody(self, *words):
+        """With copies of what it needs: the tree may lie where only root may go."""
+        os.chmod(self.directory, 0o755)
+        for path in (QVM, f"{GUESTS}/guest.bzimage", *glob.glob(f"{BUILD}/vdevs/*.so")):
+            shutil.copy(path, self.directory)
+        self.put("bare.qvmconf", BARE.replace(GUESTS, self.directory))
+        return subprocess.run(
+            ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "./qvm", *words],
+            capture_output=True, timeout=20, cwd=self.directory,
+            env=self.environment(QVM_VDEVS=self.directory), check=False)
 
     def refused(self, words, status, sentence, **options):
         done = self.run_qvm(*words, **options)
@@ -222,9 +235,7 @@ class AloneTest(unittest.TestCase):
         mode = os.stat("/dev/kvm").st_mode & 0o777
         if mode & 0o006:
             self.skipTest("everybody may open /dev/kvm here")
-        os.chmod(self.directory, 0o755)
-        done = self.run_qvm("@bare.qvmconf", prefix=[
-            "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        done = self.run_as_nobody("@bare.qvmconf")
         self.assertEqual(done.returncode, 64)
         self.assertIn(b"no permission to open /dev/kvm: run as a user of its group", done.stderr)
 
@@ -241,9 +252,8 @@ class AloneTest(unittest.TestCase):
     # ---- dryrun and the like ----
 
     def test_dryrun_needs_no_rights(self):
-        os.chmod(self.directory, 0o755)
-        prefix = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-        done = self.run_qvm("@bare.qvmconf", "dryrun", prefix=prefix if os.getuid() == 0 else [])
+        run = self.run_as_nobody if os.getuid() == 0 else self.run_qvm
+        done = run("@bare.qvmconf", "dryrun")
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertIn(b"0x000000100000-0x000000ffffff RAM", done.stdout)
 
