@@ -44,6 +44,7 @@ pid=$(qvmctl -o json show bare | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' | head -
 grep -q "$prefix/lib/qvm/vdevs/vdev-ser8250.so" "/proc/$pid/maps" ||
     fail "the guest's vdev is not the installed one"
 qvmctl stop bare --timeout 60 || fail "the guest does not stop"
-timeout 60 qvm "@$examples/bare.qvmconf" cmdline run=poweroff </dev/null | grep -q 'qvm-guest: up' ||
+timeout 60 qvm "@$examples/bare.qvmconf" cmdline run=poweroff </dev/null |
+    grep -q 'qvm-guest: up' ||
     fail "qvm alone does not run the guest"
 echo "install: a guest lived and ended below $prefix"
