@@ -30,18 +30,24 @@ static const char *shown_name(const struct reserve_item *item)
 
 /* ---- pools ---- */
 
-/* A size as people write it: exact, in the largest unit that it is a multiple of. */
+/* A size as people say it, in the unit that keeps it short: a fraction tells that it is not exact.
+ */
 static const char *size_text(int64_t bytes, char text[SIZE_TEXT_SIZE])
 {
-    static const char *const units[] = {"", " KiB", " MiB", " GiB"};
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    uint64_t whole = bytes > 0 ? (uint64_t)bytes : 0;
+    uint64_t scale = 1;
     size_t unit = 0;
 
-    while (unit + 1 < ARRAY_LEN(units) && bytes != 0 && bytes % 1024 == 0) {
-        bytes /= 1024;
+    while (unit + 1 < ARRAY_LEN(units) && whole / scale >= 1024) {
+        scale *= 1024;
         unit++;
     }
-    (void)snprintf(text, SIZE_TEXT_SIZE, "%" PRId64 "%s", bytes,
-                   unit == 0 ? " bytes" : units[unit]);
+    if (whole % scale == 0) {
+        (void)snprintf(text, SIZE_TEXT_SIZE, "%" PRIu64 " %s", whole / scale, units[unit]);
+    } else {
+        (void)snprintf(text, SIZE_TEXT_SIZE, "%.1f %s", (double)whole / (double)scale, units[unit]);
+    }
     return text;
 }
 

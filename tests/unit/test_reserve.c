@@ -145,11 +145,26 @@ START_TEST(memory_is_never_overcommitted_and_the_refusal_says_what_is_missing)
 
     ck_assert_int_eq(CLAIM(store, db, NULL, NULL, memory(768 * MIB)), 0);
     ck_assert_int_eq(CLAIM(store, web, NULL, &err, memory(256 * MIB + 4096)), -ENOSPC);
-    ck_assert_str_eq(err.msg, "web.qvmconf:2: 4 KiB of memory are missing: 262148 KiB are asked "
+    ck_assert_str_eq(err.msg, "web.qvmconf:2: 4 KiB of memory are missing: 256.0 MiB are asked "
                               "for, 256 MiB of 1 GiB are free; guest 'db' (pid 4711) holds "
                               "768 MiB");
     ck_assert_int_eq(CLAIM(store, web, NULL, NULL, memory(256 * MIB)), 0);
     ck_assert_int_eq(sum(store, RESOURCE_memory, "host"), 1024 * MIB);
+}
+END_TEST
+
+START_TEST(sizes_in_a_refusal_are_short_however_large_they_are)
+{
+    auto_store struct store *store = test_store(NULL);
+    struct err err = {0};
+    int64_t web = test_instance(store, "web", 4712);
+
+    ck_assert_int_eq(CLAIM(store, web, NULL, &err, memory(1024 * MIB + 919361984 * 1024L)),
+                     -ENOSPC);
+    ck_assert_str_eq(err.msg, "web.qvmconf:2: 876.8 GiB of memory are missing: 877.8 GiB are asked "
+                              "for, 1 GiB of 1 GiB are free");
+    ck_assert_int_eq(CLAIM(store, web, NULL, &err, memory(INT64_MAX)), -ENOSPC);
+    ck_assert_ptr_nonnull(strstr(err.msg, ": 8.0 EiB are asked for"));
 }
 END_TEST
 
@@ -304,7 +319,8 @@ UNIT_MAIN("reserve", a_writer_excludes_everybody_and_is_named_with_its_pid,
           the_same_file_as_image_and_as_stream_is_one_file,
           the_database_itself_forbids_a_second_writer,
           memory_is_never_overcommitted_and_the_refusal_says_what_is_missing,
-          items_of_one_ask_add_up, vcpus_end_at_the_limit, no_such_pool_and_no_amount_are_refused,
+          sizes_in_a_refusal_are_short_however_large_they_are, items_of_one_ask_add_up,
+          vcpus_end_at_the_limit, no_such_pool_and_no_amount_are_refused,
           claims_stay_when_the_instance_ends_until_they_are_freed,
           claiming_again_what_one_has_succeeds, the_dead_claim_nothing,
           a_claim_inside_a_transaction_is_rolled_back_with_it,
