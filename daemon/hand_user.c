@@ -58,7 +58,7 @@ static int change_user(uid_t uid, const struct passwd *user, struct err *err)
     auto_free gid_t *groups = NULL;
     gid_t gid = user != NULL ? user->pw_gid : NOBODYS_GID;
     int count = 0;
-    int r = user != NULL ? find_groups(user, &groups, &count) : 0;
+    int r = user != NULL && uid != 0 ? find_groups(user, &groups, &count) : 0;
 
     if (r != 0) {
         return err_sys(err, r, "cannot find the groups of uid %u", uid);
@@ -83,7 +83,11 @@ static int drop_privileges(uid_t uid, bool was_root, struct err *err)
 
 int hand_become(uid_t uid, char user[HAND_USER_SIZE], struct err *err)
 {
-    const struct passwd *found = getpwuid(uid);
+    /* root reads and writes by its capability alone: its groups give it nothing, and looking them
+     * up would take most of a hand's time. */
+    static char root_name[] = "root";
+    static const struct passwd root = {.pw_name = root_name, .pw_uid = 0, .pw_gid = 0};
+    const struct passwd *found = uid == 0 ? &root : getpwuid(uid);
     bool is_root = geteuid() == 0;
     int r;
 
