@@ -29,7 +29,7 @@ struct uv_loop_s;
 #define GUEST_RECONCILE_MS 60000 /* between two looks at everything */
 #define GUEST_LOG_MS       5000  /* between two looks at the size of logs */
 #define GUEST_ASK_MAX      256   /* things that one qvm may ask for */
-#define GUEST_WAITERS_MAX  4096  /* calls that wait for one guest */
+#define GUEST_WAITERS_MAX  4096  /* calls that may wait for a state of one guest */
 
 /* What guests stand on; all of it borrowed. */
 struct guests_env {

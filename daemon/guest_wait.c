@@ -124,7 +124,8 @@ void guest_wait_for(struct guest *guest, const struct waiter_spec *spec)
     struct err err = {0};
     const char *note = NULL;
 
-    if (guest->waiter_count >= GUEST_WAITERS_MAX) {
+    /* Who only watches must not keep others from starting and stopping. */
+    if (spec->kind == WAIT_STATE && guest->waiter_count >= GUEST_WAITERS_MAX) {
         (void)err_set(&err, -EAGAIN, "too many calls wait for guest '%s'", guest->name);
     } else if ((waiter = calloc(1, sizeof(*waiter))) == NULL) {
         (void)err_set(&err, -ENOMEM, "out of memory");

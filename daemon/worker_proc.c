@@ -230,6 +230,8 @@ int worker_create(struct uv_loop_s *loop, const struct worker_identity *identity
         worker->open_handles = 3;
         worker->ready_fd = ready_fd;
         (void)uv_poll_start(&worker->ready, UV_READABLE, on_ready); /* cannot fail */
+    } else {
+        cleanup_close(&ready_fd); /* then it is never connected to, and has its deadline */
     }
     (void)uv_timer_init(loop, &worker->timer); /* cannot fail */
     worker->life.data = worker->ready.data = worker->timer.data = worker;
