@@ -100,9 +100,22 @@ static void adopt(struct guest *guest)
     }
 }
 
+/* Whose store was lost: it runs on, and can be found where it listens. */
+static int is_stray(struct guests *guests, const char *dir_name)
+{
+    pid_t pid = 0;
+
+    if (!instance_dir_is_alive(guests->env.run_fd, dir_name, &pid)) {
+        return 0;
+    }
+    log_warn("adopt: left alone, the store does not know it instance=%s pid=%d", dir_name, pid);
+    guests->has_strays = true;
+    return 1;
+}
+
 static int is_needed(void *context, const char *dir_name)
 {
-    const struct guests *guests = context;
+    struct guests *guests = context;
     const struct guest *guest;
     char name[INSTANCE_DIR_NAME_SIZE];
 
@@ -113,7 +126,13 @@ static int is_needed(void *context, const char *dir_name)
             return 1;
         }
     }
-    return 0;
+    return is_stray(guests, dir_name);
+}
+
+static void sweep(struct guests *guests)
+{
+    guests->has_strays = false;
+    instance_dir_sweep(guests->env.run_fd, is_needed, guests);
 }
 
 /* Ended instances that have not let go of everything yet. */
@@ -158,7 +177,7 @@ void guests_adopt(struct guests *guests)
             adopt(guest);
         }
     }
-    instance_dir_sweep(guests->env.run_fd, is_needed, guests);
+    sweep(guests);
 }
 
 void guests_bound_logs(const struct guests *guests)
@@ -191,5 +210,8 @@ void guests_reconcile(struct guests *guests)
                    !worker_is_connected(guest->worker)) {
             worker_connect(guest->worker);
         }
+    }
+    if (guests->has_strays) {
+        sweep(guests);
     }
 }

@@ -31,6 +31,7 @@ struct guests {
     uv_timer_t reconcile, log_timer;
     int open_timers;
     int64_t last_query;
+    bool has_strays; /* qvm processes live of which the store knows nothing */
 };
 
 struct guest {

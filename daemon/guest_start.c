@@ -124,12 +124,30 @@ static int launch(struct guest *guest, int qvm_fd, int vdev_fd, struct err *err)
     return 0;
 }
 
+/* After the store was lost, a process of an earlier life may still be there. */
+static int check_strays(const struct guest *guest, struct err *err)
+{
+    pid_t pid = 0;
+
+    if (guest->all->has_strays &&
+        instance_dir_find_alive(guest->all->env.run_fd, guest->name, &pid)) {
+        return err_set(err, -EBUSY,
+                       "a qvm of guest '%s' lives of which the store knows nothing (pid %d); end "
+                       "it first",
+                       guest->name, pid);
+    }
+    return 0;
+}
+
 static int begin(struct guest *guest, const struct guest_caller *caller, struct err *err)
 {
     auto_close int qvm_fd = -1, vdev_fd = -1;
     struct err why = {0};
     int r = guests_need_store(guest->all, err);
 
+    if (r == 0) {
+        r = check_strays(guest, err);
+    }
     if (r == 0) {
         r = open_programs(&guest->all->env, &qvm_fd, &vdev_fd, err);
     }

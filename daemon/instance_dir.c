@@ -7,13 +7,16 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
+#include "daemon/worker_proc.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/msg.h"
 
-static const char *const entries[] = {"control", INSTANCE_EXIT_FILE};
+static const char *const entries[] = {WORKER_SOCKET, INSTANCE_EXIT_FILE};
 
 char *instance_dir_name(const char *guest, int64_t instance, char text[INSTANCE_DIR_NAME_SIZE])
 {
@@ -90,15 +93,24 @@ static int is_instance_name(const char *name)
     return strspn(dot + 1, "0123456789") == strlen(dot + 1);
 }
 
-void instance_dir_sweep(int guests_fd, int (*is_needed)(void *context, const char *dir_name),
-                        void *context)
+static DIR *open_all(int guests_fd)
 {
     int fd = openat(guests_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    const struct dirent *entry;
 
     if (dir == NULL) {
         cleanup_close(&fd);
+    }
+    return dir;
+}
+
+void instance_dir_sweep(int guests_fd, int (*is_needed)(void *context, const char *dir_name),
+                        void *context)
+{
+    DIR *dir = open_all(guests_fd);
+    const struct dirent *entry;
+
+    if (dir == NULL) {
         return; /* swept at the next start */
     }
     while ((entry = readdir(dir)) != NULL) {
@@ -107,6 +119,49 @@ void instance_dir_sweep(int guests_fd, int (*is_needed)(void *context, const cha
         }
     }
     (void)closedir(dir); /* only read from */
+}
+
+/* A connection that is made proves that the socket's owner lives, whatever it is doing; so does a
+ * full backlog. Nobody listens at the socket of a process that is gone. */
+bool instance_dir_is_alive(int guests_fd, const char *dir_name, pid_t *pid)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    auto_close int dir_fd = -1;
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+
+    *pid = 0;
+    if (fd < 0 || open_dir(guests_fd, dir_name, &dir_fd, NULL) < 0) {
+        return false;
+    }
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" WORKER_SOCKET,
+                   dir_fd);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+        return errno == EAGAIN;
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
+        *pid = peer.pid;
+    }
+    return true;
+}
+
+bool instance_dir_find_alive(int guests_fd, const char *guest, pid_t *pid)
+{
+    size_t size = strlen(guest);
+    DIR *dir = open_all(guests_fd);
+    const struct dirent *entry;
+    bool is_found = false;
+
+    while (dir != NULL && !is_found && (entry = readdir(dir)) != NULL) {
+        is_found = is_instance_name(entry->d_name) && strncmp(entry->d_name, guest, size) == 0 &&
+                   strrchr(entry->d_name, '.') == entry->d_name + size &&
+                   instance_dir_is_alive(guests_fd, entry->d_name, pid);
+    }
+    if (dir != NULL) {
+        (void)closedir(dir); /* only read from */
+    }
+    return is_found;
 }
 
 int instance_dir_read_exit(int dir_fd, struct msg_ending *ending, struct err *err)

@@ -5,6 +5,7 @@
 #ifndef QVM_DAEMON_INSTANCE_DIR_H
 #define QVM_DAEMON_INSTANCE_DIR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -33,6 +34,12 @@ int instance_dir_remove(int guests_fd, const char *guest, int64_t instance, stru
 /* Remove every directory of this form for which `is_needed` says no. */
 void instance_dir_sweep(int guests_fd, int (*is_needed)(void *context, const char *dir_name),
                         void *context);
+
+/* Whether a process listens in that directory, and if it can be told (otherwise 0), which. */
+bool instance_dir_is_alive(int guests_fd, const char *dir_name, pid_t *pid);
+
+/* Whether one listens in the directory of any instance of `guest`. */
+bool instance_dir_find_alive(int guests_fd, const char *guest, pid_t *pid);
 
 /* What the qvm left behind. -ENOENT: nothing; -EINVAL, -EBADMSG: no such record. */
 int instance_dir_read_exit(int dir_fd, struct msg_ending *ending, struct err *err);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Guests survive qvmd: its crash at any moment, its end, forged rows, full disks."""
 
+import glob
 import os
 import signal
 import subprocess
@@ -150,6 +151,25 @@ class AdoptTest(QvmdTest):
         self.assert_dead_hold_nothing()
         os.kill(before["pid"], signal.SIGKILL)  # a process that no row knows, by our own doing
         self.eventually(lambda: self.qvmd.workers() == [], "it lives")
+        self.qvmd.restart()  # its directory was kept as long as it lived
+
+    def test_a_qvm_whose_store_was_lost_is_left_alone_and_not_started_twice(self):
+        before = self.start("a")
+        self.qvmd.stop()
+        for path in glob.glob(self.qvmd.store + "*"):
+            os.unlink(path)
+        self.qvmd.start()
+        self.assertIn(f"instance=a.1 pid={before['pid']}", self.qvmd.log())
+        message = self.refused("busy", "guest.start", name="a", definition=bare("a"))
+        self.assertIn(f"(pid {before['pid']})", message)
+        self.start("b")
+        self.qvmd.call("guest.kill", name="b")
+        self.assertEqual(self.qvmd.workers(), [before["pid"]])
+        os.kill(before["pid"], signal.SIGKILL)
+        self.eventually(lambda: self.qvmd.workers() == [], "it lives")
+        self.qvmd.restart()
+        self.assertEqual(self.qvmd.directories(), [])
+        self.start("a")
 
     def test_directories_left_behind_are_swept_and_others_are_not(self):
         before = self.start("a")
