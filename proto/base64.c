@@ -21,10 +21,11 @@ char *base64_encode(const uint8_t *data, size_t size)
 
         group |= have > 1 ? (uint32_t)data[i + 1] << 8 : 0;
         group |= have > 2 ? data[i + 2] : 0;
-        *out++ = alphabet[group >> 18];
-        *out++ = alphabet[group >> 12 & 63];
-        *out++ = have > 1 ? alphabet[group >> 6 & 63] : '=';
-        *out++ = have > 2 ? alphabet[group & 63] : '=';
+        memset(out, '=', 4);
+        for (size_t j = 0; j <= have; j++) {
+            out[j] = alphabet[group >> (18 - 6 * j) & 63];
+        }
+        out += 4;
     }
     *out = '\0';
     return text;

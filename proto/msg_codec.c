@@ -100,7 +100,7 @@ static json_t *make_list(const struct msg_field *field, const void *list, size_t
 {
     auto_json json_t *array = json_array();
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; list != NULL && i < count; i++) {
         json_t *element =
             field->kind == MSG_STRS
                 ? make_text(((char *const *)list)[i], texts)
@@ -281,7 +281,7 @@ static int read_bytes(const struct msg_field *field, const json_t *value, const 
     return r == -EINVAL ? wrong(err, path, field, "must be base64") : r;
 }
 
-static int read_list(const struct msg_field *field, const json_t *value, bool is_request,
+static int read_list(const struct msg_field *field, json_t *value, bool is_request,
                      const char *path, void *body, struct err *err)
 {
     size_t element = field->kind == MSG_STRS ? sizeof(char *) : msg_types[field->type].size;
@@ -316,7 +316,7 @@ static int read_list(const struct msg_field *field, const json_t *value, bool is
     return r;
 }
 
-static int read_object(const struct msg_field *field, const json_t *value, bool is_request,
+static int read_object(const struct msg_field *field, json_t *value, bool is_request,
                        const char *path, void *body, struct err *err)
 {
     char inner[PATH_SIZE];
@@ -342,7 +342,7 @@ static int read_int(const struct msg_field *field, const json_t *value, const ch
     return 0;
 }
 
-static int read_field(const struct msg_field *field, const json_t *value, bool is_request,
+static int read_field(const struct msg_field *field, json_t *value, bool is_request,
                       const char *path, void *body, struct err *err)
 {
     void *slot = slot_at(body, field->offset);
@@ -376,13 +376,13 @@ static int read_field(const struct msg_field *field, const json_t *value, bool i
 }
 
 /* In a request, what is not in the list is refused: a misspelt member must not be lost. */
-static int refuse_unknown(const struct msg_type *t, const json_t *object, const char *path,
+static int refuse_unknown(const struct msg_type *t, json_t *object, const char *path,
                           struct err *err)
 {
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    json_object_foreach(object, key, value)
     {
         size_t i = 0;
 
@@ -396,7 +396,7 @@ static int refuse_unknown(const struct msg_type *t, const json_t *object, const 
     return 0;
 }
 
-int msg_json_read(enum msg_struct type, const json_t *object, bool is_request, const char *path,
+int msg_json_read(enum msg_struct type, json_t *object, bool is_request, const char *path,
                   void *body, struct err *err)
 {
     const struct msg_type *t = &msg_types[type];
@@ -413,7 +413,7 @@ int msg_json_read(enum msg_struct type, const json_t *object, bool is_request, c
         r = refuse_unknown(t, object, path, err);
     }
     for (size_t i = 0; i < t->field_count && r == 0; i++) {
-        const json_t *value = json_object_get(object, t->fields[i].name);
+        json_t *value = json_object_get(object, t->fields[i].name);
 
         if (value != NULL) {
             r = read_field(&t->fields[i], value, is_request, path, body, err);

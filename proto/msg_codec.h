@@ -28,7 +28,7 @@ json_t *msg_json_make(enum msg_struct type, const void *body, enum msg_texts tex
 
 /* Fill `body` (zeroed by the callee); on failure it is freed and zero again. `path` names the
  * object for the sentence ("" for the outermost). */
-int msg_json_read(enum msg_struct type, const json_t *object, bool is_request, const char *path,
+int msg_json_read(enum msg_struct type, json_t *object, bool is_request, const char *path,
                   void *body, struct err *err);
 
 /* Compact text with `end` behind it ("\n" or ""), to be freed. */

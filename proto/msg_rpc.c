@@ -34,7 +34,7 @@ static int read_id(const json_t *envelope, char **id, struct err *err)
     return 0;
 }
 
-static int check_envelope(const json_t *envelope, struct err *err)
+static int check_envelope(json_t *envelope, struct err *err)
 {
     const char *version = json_string_value(json_object_get(envelope, "jsonrpc"));
     const char *key;
@@ -46,7 +46,7 @@ static int check_envelope(const json_t *envelope, struct err *err)
     if (!json_is_string(json_object_get(envelope, "method"))) {
         return err_set(err, -EPROTO, "'method' must be a text");
     }
-    json_object_foreach((json_t *)(uintptr_t)envelope, key, value)
+    json_object_foreach(envelope, key, value)
     {
         if (strcmp(key, "jsonrpc") != 0 && strcmp(key, "method") != 0 && strcmp(key, "id") != 0 &&
             strcmp(key, "params") != 0) {
@@ -59,7 +59,7 @@ static int check_envelope(const json_t *envelope, struct err *err)
 static int read_params(const json_t *envelope, struct msg_request *request, struct err *err)
 {
     enum msg_struct type = msg_methods[request->method].params;
-    const json_t *given = json_object_get(envelope, "params");
+    json_t *given = json_object_get(envelope, "params");
     auto_json json_t *empty = json_object();
     auto_free void *params = calloc(1, msg_types[type].size + 1);
     int r = params != NULL ? 0 : -ENOMEM;

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/lend.h"
 #include "proto/spawn_fds.h"
 
 #define PACKET_MAX 65536
@@ -23,7 +24,7 @@ static char packet[PACKET_MAX * 4];
 
 static void send_with(int peer, const char *text, size_t size, int fd)
 {
-    struct iovec piece = {.iov_base = (void *)(size_t)text, .iov_len = size};
+    struct iovec piece = {.iov_base = lend(text), .iov_len = size};
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;

@@ -260,10 +260,11 @@ END_TEST
 
 START_TEST(an_env_name_may_have_its_limit_and_not_one_byte_more)
 {
+    static const char start[] = {'$', 'e', 'n', 'v', '{'}; /* and no NUL: the filling goes on */
     auto_free char *text = filled(5 + CONF_ENV_NAME_MAX + 2, 'N');
     size_t size = strlen(text);
 
-    memcpy(text, "$env{", 5);
+    memcpy(text, start, sizeof(start));
     text[size - 1] = '}';
     ck_assert_str_eq(refusal(text), "web.qvmconf:1: the name of an environment variable is "
                                     "longer than 255 bytes");

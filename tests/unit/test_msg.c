@@ -301,16 +301,11 @@ END_TEST
 
 START_TEST(a_sentence_that_is_cut_in_a_character_does_not_cost_the_answer)
 {
+    char name[] = "a", owner[] = "root\xff", time[] = "now", what[] = "state";
     char message[] = "cannot open '/tmp/\xc3\xa9\xc3"; /* half a character at its end */
-    struct msg_guest guest = {.name = (char *)(uintptr_t) "a",
-                              .message = message,
-                              .generation = 1,
-                              .owner = (char *)(uintptr_t) "root\xff"};
+    struct msg_guest guest = {.name = name, .message = message, .generation = 1, .owner = owner};
     struct msg_guest_list list = {.guests = &guest, .guests_count = 1};
-    struct msg_event event = {.seq = 1,
-                              .time = (char *)(uintptr_t) "now",
-                              .what = (char *)(uintptr_t) "state",
-                              .message = message};
+    struct msg_event event = {.seq = 1, .time = time, .what = what, .message = message};
     struct err err = {.code = -EIO, .msg = "it says '\xff'"};
     auto_free char *answer = msg_result_format("1", MSG_guest_list, &list);
     auto_free char *notice = msg_event_format(&event);
