@@ -22,6 +22,7 @@ import unittest
 
 BUILD = os.environ["QVM_BUILD"]
 QVMD = os.path.join(BUILD, "daemon", "qvmd")
+QVMD_CRASHING = os.path.join(BUILD, "tests", "integration", "qvmd_crashing")
 QVM = os.path.join(BUILD, "qvm-worker", "qvm")
 VDEVS = os.path.join(BUILD, "vdevs")
 GUESTS = os.path.join(BUILD, "tests", "guests", "bare")
@@ -145,7 +146,7 @@ def start_ticks(pid):
 class Qvmd:
     """A private instance, started at once. close() ends it, its guests, and its directory."""
 
-    def __init__(self, *settings, worker=QVM, environment=None):
+    def __init__(self, *settings, worker=QVM):
         self.holder = tempfile.TemporaryDirectory(prefix="qvm-test-")
         self.top = self.holder.name
         os.chmod(self.top, 0o755)
@@ -156,24 +157,26 @@ class Qvmd:
         self.socket = os.path.join(self.home, "qvmd.sock")
         self.store = os.path.join(self.home, "state", "qvm.db")
         self.worker = worker
-        self.environment = environment or {}
         self.process = None
         with open(self.config, "w", encoding="utf-8") as file:
             file.write("\n".join(settings) + "\n")
         self.start()
 
-    def start(self, environment=None, must_come_up=True):
-        """Start qvmd; returns when it says that it is ready (or has ended)."""
+    def start(self, crash_at=None):
+        """Start qvmd; returns when it says that it is ready. With `crash_at` it is killed at its
+        n-th durable step, which may be before that."""
+        program = QVMD if crash_at is None else QVMD_CRASHING
+        crash = {} if crash_at is None else {"QVM_CRASH_AT": str(crash_at)}
         read_fd, write_fd = os.pipe()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [QVMD, "--config", self.config, "--private", self.home, "--worker", self.worker,
+                [program, "--config", self.config, "--private", self.home, "--worker", self.worker,
                  "--vdevs", VDEVS, "--ready-fd", str(write_fd)],
                 stderr=log, stdout=log, stdin=subprocess.DEVNULL, pass_fds=[write_fd],
-                env={**os.environ, **self.environment, **(environment or {})})
+                env={**os.environ, **crash})
         os.close(write_fd)
         with os.fdopen(read_fd) as ready:
-            if ready.readline() != "ready\n" and must_come_up:
+            if ready.readline() != "ready\n" and crash_at is None:
                 self.process.wait(TIMEOUT)
                 raise RuntimeError("qvmd did not start:\n" + self.log())
 

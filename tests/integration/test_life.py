@@ -50,6 +50,33 @@ class LifeTest(QvmdTest):
             client.request("guest.start", name="a", definition=bare("a"))
         self.assertEqual(self.qvmd.wait("a", "running")["state"], "running")
 
+    def test_a_client_that_leaves_in_the_middle_of_stop_changes_nothing(self):
+        self.start("a")
+        self.assert_console("a", "> ")
+        with self.qvmd.client() as client:
+            client.request("guest.stop", name="a", timeout_ms=20000, kill=True)
+        self.assertEqual(self.qvmd.wait("a", "stopped")["desired"], "stopped")
+
+    def test_kill_9_of_a_qvm_at_any_moment_of_its_start_is_one_failure(self):
+        self.qvmd.call("guest.define", name="a", definition=bare("a"))
+        for delay in range(12):
+            with self.qvmd.client() as client:
+                number = client.request("guest.start", name="a")
+                while not (pids := self.qvmd.children()):
+                    pass
+                time.sleep(delay / 1000)
+                try:
+                    os.kill(pids[0], signal.SIGKILL)
+                except ProcessLookupError:  # a hand that has ended
+                    pass
+                try:
+                    client.answer(number)
+                except Refused as refusal:
+                    self.assertIn(refusal.name, ("guest-failed", "internal"))
+            self.qvmd.call("guest.kill", name="a")
+            self.assert_invariants()
+        self.start("a")
+
     def test_each_qvm_has_a_uid_of_its_own_and_no_rights(self):
         if os.geteuid() != 0:
             self.skipTest("only root can give each guest a uid of its own")
