@@ -208,7 +208,7 @@ class AdoptTest(QvmdTest):
             prepare()
             if not self.crash_at(step, call):
                 print(f"killed at each of {step - 1} steps", flush=True)
-                self.assertGreater(step, 10, "too little was tried")
+                self.assertGreater(step, 8, "too little was tried")
                 return
             self.qvmd.start()
             self.assert_invariants()
