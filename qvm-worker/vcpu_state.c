@@ -95,6 +95,25 @@ static uint32_t transfer_msrs(int vcpu_fd, unsigned long request, struct kvm_msr
     return kept;
 }
 
+/* KVM has the memory type range registers, and does not list them (seen: Linux 6.1 to 6.18). */
+static const struct {
+    uint32_t first, count;
+} unlisted[] = {
+    {0x200, 16}, {0x250, 1}, {0x258, 2}, {0x268, 8}, {MSR_MTRR_DEFAULT, 1},
+};
+
+static void add_msr(struct kvm_msrs *msrs, uint32_t index)
+{
+    for (uint32_t i = 0; i < msrs->nmsrs; i++) {
+        if (msrs->entries[i].index == index) {
+            return;
+        }
+    }
+    if (msrs->nmsrs < MSRS_MAX && !is_kept_out(index)) {
+        msrs->entries[msrs->nmsrs++].index = index;
+    }
+}
+
 static struct kvm_msrs *make_msrs(uint32_t count)
 {
     return calloc(1, sizeof(struct kvm_msrs) + count * sizeof(struct kvm_msr_entry));
@@ -111,8 +130,11 @@ static int read_msrs(int kvm_fd, int vcpu_fd, struct vcpu_common *common)
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < list->nmsrs; i++) {
-        if (!is_kept_out(list->indices[i])) {
-            msrs->entries[msrs->nmsrs++].index = list->indices[i];
+        add_msr(msrs, list->indices[i]);
+    }
+    for (uint32_t i = 0; i < ARRAY_LEN(unlisted); i++) {
+        for (uint32_t n = 0; n < unlisted[i].count; n++) {
+            add_msr(msrs, unlisted[i].first + n);
         }
     }
     msrs->nmsrs = transfer_msrs(vcpu_fd, KVM_GET_MSRS, msrs->entries, msrs->nmsrs, buffer);

@@ -170,6 +170,28 @@ START_TEST(guest_is_reset_many_times_with_the_door_closed)
 }
 END_TEST
 
+START_TEST(memory_types_are_write_back_at_power_on_and_after_a_reset)
+{
+    /* mov ecx, the default memory type; rdmsr; out dx, eax; then all uncached, and a reset */
+    static const uint8_t code[] = {
+        0xb9, 0xff, 0x02, 0,    0,    0x0f,  0x32,      DX(TEST_PORT), 0xef,     0x31,
+        0xc0, 0x31, 0xd2, 0x0f, 0x30, AL(1), DX(0x602), OUT,           HLT_LOOP,
+    };
+
+    START(code, 1);
+    fixture.resets = true;
+    for (uint32_t i = 0; i < 2; i++) {
+        ck_assert_int_eq(fixture_wait_for_event()->kind, MACHINE_EVENT_RESET);
+    }
+    machine_pause(fixture.machine);
+    ck_assert_uint_ge(fixture.access_count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        ck_assert_uint_eq(fixture.accesses[i].value, 0x806);
+    }
+    fixture_finish();
+}
+END_TEST
+
 START_TEST(running_guest_is_reset_at_any_moment)
 {
     START(count_with_exits, 2);
@@ -256,6 +278,7 @@ int main(void)
         pausing_twice_and_stopping_while_paused_is_fine,
         machine_that_never_started_is_destroyed,
         guest_is_reset_many_times_with_the_door_closed,
+        memory_types_are_write_back_at_power_on_and_after_a_reset,
         running_guest_is_reset_at_any_moment,
         cpu_that_ran_before_a_reset_waits_for_its_start_after_it,
         guest_that_jumps_to_the_reset_vector_is_reset,
