@@ -23,15 +23,19 @@
 #include "proto/msg.h"
 #include "proto/spawn_fds.h"
 
-#define CAPABILITY_MAX 63
-#define SAFE_FD        64 /* above all numbers that descriptors end at */
+#define SAFE_FD 64 /* above all numbers that descriptors end at */
 
 static struct rlimit child_files = {.rlim_cur = 1024, .rlim_max = 4096};
+static bool is_ignored[NSIG]; /* by qvmd: what it handles is not inherited, this is */
 
 void spawn_init(void)
 {
+    struct sigaction now;
     struct rlimit all;
 
+    for (int number = 1; number < NSIG; number++) {
+        is_ignored[number] = sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+    }
     if (getrlimit(RLIMIT_NOFILE, &child_files) < 0) {
         return; /* the defaults above */
     }
@@ -161,8 +165,8 @@ static void child_user(uid_t uid, int ready_fd)
     if (geteuid() != 0) {
         return;
     }
-    for (int capability = 0; capability <= CAPABILITY_MAX; capability++) {
-        (void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0); /* those that this kernel has */
+    for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; capability++) {
+        /* up to the last one that this kernel has */
     }
     if (syscall(SYS_setgroups, (size_t)0, NULL) < 0 || syscall(SYS_setresgid, uid, uid, uid) < 0 ||
         syscall(SYS_setresuid, uid, uid, uid) < 0) {
@@ -177,7 +181,9 @@ static void child_process(uid_t uid, pid_t parent, int ready_fd)
     sigset_t none;
 
     for (int number = 1; number < NSIG; number++) {
-        (void)sigaction(number, &usual, NULL); /* not for those that cannot be changed */
+        if (is_ignored[number]) {
+            (void)sigaction(number, &usual, NULL); /* cannot fail: it could be ignored, too */
+        }
     }
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail */

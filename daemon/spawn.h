@@ -30,7 +30,8 @@ struct spawned {
                    * why the process could not become a qvm; without a word, it listens */
 };
 
-/* Remember the limit of open files that children are to get, and raise our own to the hard one. */
+/* Remember what children are to get back: the signals that we ignore, and the limit of open files,
+ * of which our own is raised to the hard one. To be called once, after signals were ignored. */
 void spawn_init(void);
 
 int spawn_qvm(const struct spawn_request *request, struct spawned *spawned, struct err *err);

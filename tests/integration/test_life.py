@@ -97,6 +97,17 @@ class LifeTest(QvmdTest):
         self.assertEqual(len(uids), 2)
         self.assertNotIn("0", uids)
 
+    def test_what_qvmd_was_told_to_ignore_a_qvm_does_not(self):
+        before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # as by nohup(1)
+        self.addCleanup(signal.signal, signal.SIGUSR2, before)
+        self.qvmd.stop()
+        self.qvmd.start()
+        for pid, is_ignored in ((self.qvmd.process.pid, True), (self.start("a")["pid"], False)):
+            with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+                status = dict(line.split(":", 1) for line in file)
+            bit = int(status["SigIgn"], 16) >> (signal.SIGUSR2 - 1) & 1
+            self.assertEqual(bool(bit), is_ignored)
+
     # ---- cannot begin ----
 
     def test_a_configuration_error_is_told_with_file_and_line(self):
