@@ -21,6 +21,10 @@
 #include "qvm-worker/signals.h"
 #include "qvm-worker/vdev_host.h"
 
+/* How long a press of the power button makes the next signal the last one, even over a reset: a
+ * guest that resets all the time is ended as well. */
+#define PRESS_COUNTS_MS 60000u
+
 struct run {
     struct run_spec spec;
     struct machine *machine;
@@ -35,6 +39,7 @@ struct run {
     int kvm_fd;
     uint64_t reboots;
     bool is_power_pressed; /* by a signal: the next one ends it */
+    uint64_t pressed_ms;
     struct exit_record end;
 };
 
@@ -72,12 +77,15 @@ static void reset_now(struct run *run, const char *cause)
 {
     struct err err = {0};
 
+    (void)uv_timer_stop(&run->pace_timer); /* what it waited for comes now */
     if (machine_reset(run->machine, &err) != 0) {
         run_finish(run, REASON_vmm_crash, EXIT_STATUS_AFTER, "%s", err.msg);
         return;
     }
     run->reboots++;
-    run->is_power_pressed = false;
+    if (uv_now(run->spec.loop) - run->pressed_ms > PRESS_COUNTS_MS) {
+        run->is_power_pressed = false;
+    }
     log_info("run: guest reset count=%" PRIu64 " cause=\"%s\"", run->reboots, cause);
     console_marker(run->spec.console, "the guest rebooted");
     if (run->spec.on_reset != NULL) {
@@ -392,6 +400,7 @@ void run_signal(struct run *run, int number)
         } else {
             log_info("run: power button pressed by=signal");
             run->is_power_pressed = true;
+            run->pressed_ms = uv_now(run->spec.loop);
             machine_press_power(run->machine);
         }
         break;

@@ -167,6 +167,15 @@ class AloneTest(unittest.TestCase):
         qvm.send_signal(signal.SIGTERM)
         self.assertEqual(qvm.wait(10), 3)
 
+    def test_a_guest_that_resets_all_the_time_does_not_outlive_the_second_signal(self):
+        qvm = self.start("@bare.qvmconf", "cmdline", "button=10:510 run=reboot")
+        self.read_until(qvm.stdout.fileno(), b"boot 2")
+        qvm.send_signal(signal.SIGTERM)
+        self.read_until(qvm.stderr.fileno(), b"power button pressed")
+        self.read_until(qvm.stderr.fileno(), b"guest reset")
+        qvm.send_signal(signal.SIGTERM)
+        self.assertEqual(qvm.wait(10), 3)
+
     def test_a_signal_ends_it_while_memory_is_populated(self):
         qvm = self.start("@bare.qvmconf", "ram", "2G", "set", "populate", "on")
         time.sleep(0.15)
