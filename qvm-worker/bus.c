@@ -3,8 +3,9 @@
  * Lock order, outermost first; nothing is taken against it:
  *   1  the gate of the vCPUs (vcpu_set.c): held for moments, never while a device is entered
  *   2  a device's own lock (vdev_host.c): one per device, never two at a time
- *   3  the machine's event lock (power.c): a leaf, held while one event is copied
- * Kernel calls that set interrupt lines are made under 2; they do not come back to us. */
+ *   3  leaves, of which nobody holds two: an interrupt line's (vdev_host_service.c), a console
+ *      ring's (console.c), the machine's events' (machine_event.c)
+ * Kernel calls that set interrupt lines are made under 3; they do not come back to us. */
 #include "qvm-worker/bus.h"
 
 #include <errno.h>
