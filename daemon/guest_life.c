@@ -94,8 +94,9 @@ static int write_step(struct guest *guest, const struct life_step *step,
                       struct store_instance *begun, struct msg_event *event,
                       char time[EVENTS_TIME_SIZE], struct err *err)
 {
+    struct store *store = guest->all->env.store;
     auto_tx struct store_tx tx = {0};
-    int r = store_begin(guest->all->env.store, &tx, err);
+    int r = begun != NULL ? store_begin(store, &tx, err) : store_begin_light(store, &tx, err);
 
     if (r == 0 && begun != NULL) {
         r = write_begin(guest, begun, err);

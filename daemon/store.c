@@ -300,6 +300,14 @@ static void crash_point(void)
 }
 #endif
 
+/* After the outermost transaction: what follows is durable again. */
+static void end_light(struct store *store)
+{
+    if (store->is_light && store->depth == 0) {
+        store->is_light = store_script(store, "PRAGMA synchronous=FULL", NULL) != 0;
+    }
+}
+
 int store_begin(struct store *store, struct store_tx *tx, struct err *err)
 {
     int r;
@@ -317,6 +325,23 @@ int store_begin(struct store *store, struct store_tx *tx, struct err *err)
     r = tx->depth == 1 ? store_event_flush(store, err) : 0;
     if (r != 0) {
         store_rollback(tx);
+    }
+    return r;
+}
+
+int store_begin_light(struct store *store, struct store_tx *tx, struct err *err)
+{
+    int r = 0;
+
+    if (store->depth == 0) {
+        store->is_light = true;
+        r = store_script(store, "PRAGMA synchronous=NORMAL", err);
+    }
+    if (r == 0) {
+        r = store_begin(store, tx, err);
+    }
+    if (r != 0) {
+        end_light(store);
     }
     return r;
 }
@@ -347,6 +372,7 @@ int store_commit(struct store_tx *tx, struct err *err)
         crash_point();
         store->degraded[0] = '\0';
         store_event_flushed(store);
+        end_light(store);
     }
     return 0;
 }
@@ -374,6 +400,7 @@ void store_rollback(struct store_tx *tx)
     }
     store->depth--;
     tx->store = NULL;
+    end_light(store);
 }
 
 int store_write_one(struct store *store, const char *sql, const struct store_value *values,

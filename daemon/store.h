@@ -60,6 +60,10 @@ int store_commit(struct store_tx *tx, struct err *err);
 void store_rollback(struct store_tx *tx);
 #define auto_tx __attribute__((cleanup(store_rollback)))
 
+/* Begin what means nothing on another boot: processes and their states. Its commit outlives qvmd,
+ * but does not wait for the disk; the next other commit carries it along. */
+int store_begin_light(struct store *store, struct store_tx *tx, struct err *err);
+
 /* ---- guests ---- */
 
 enum store_policy { POLICY_no, POLICY_on_failure, POLICY_always };

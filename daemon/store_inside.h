@@ -38,6 +38,7 @@ struct store {
     const char *const *migrations;
     size_t migration_count;
     int depth;         /* of nested transactions */
+    bool is_light;     /* the open transaction may be lost with the machine, not with qvmd */
     bool is_broken;    /* the open transaction was rolled back by an error; nothing may follow */
     bool is_damaged;   /* sqlite3 found what it cannot have written */
     bool is_read_only; /* a copy of a database that cannot be written */

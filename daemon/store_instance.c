@@ -176,8 +176,14 @@ static int update(struct store *store, const char *sql, int64_t id,
 int store_instance_set_process(struct store *store, int64_t id, pid_t pid, uint64_t start_ticks,
                                struct err *err)
 {
-    return update(store, "UPDATE instance SET pid = ?2, start_ticks = ?3 WHERE id = ?1", id,
-                  BIND(SQL_INT(id), SQL_INT(pid), SQL_INT(start_ticks)), err);
+    auto_tx struct store_tx tx = {0};
+    int r = store_begin_light(store, &tx, err);
+
+    if (r == 0) {
+        r = update(store, "UPDATE instance SET pid = ?2, start_ticks = ?3 WHERE id = ?1", id,
+                   BIND(SQL_INT(id), SQL_INT(pid), SQL_INT(start_ticks)), err);
+    }
+    return r == 0 ? store_commit(&tx, err) : r;
 }
 
 int store_instance_set_uid(struct store *store, int64_t id, uid_t uid, struct err *err)

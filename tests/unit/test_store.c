@@ -233,6 +233,39 @@ START_TEST(an_inner_transaction_rolls_back_alone)
 }
 END_TEST
 
+static int64_t synchronous(struct store *store)
+{
+    int64_t level = -1;
+
+    ck_assert_int_eq(store_run_int(store, "PRAGMA synchronous", BIND_NONE, &level, NULL), 0);
+    return level; /* 1 NORMAL, 2 FULL: sqlite.org/pragma.html#pragma_synchronous */
+}
+
+START_TEST(only_a_light_transaction_does_not_wait_for_the_disk)
+{
+    auto_store struct store *store = test_store(NULL);
+    struct store_tx tx = {0}, inner = {0};
+
+    test_define(store, "web");
+    ck_assert_int_eq(synchronous(store), 2);
+    ck_assert_int_eq(store_begin_light(store, &tx, NULL), 0);
+    ck_assert_int_eq(synchronous(store), 1);
+    ck_assert_int_eq(store_begin_light(store, &inner, NULL), 0);
+    ck_assert_int_eq(store_commit(&inner, NULL), 0);
+    ck_assert_int_eq(synchronous(store), 1);
+    ck_assert_int_eq(store_commit(&tx, NULL), 0);
+    ck_assert_int_eq(synchronous(store), 2);
+    ck_assert_int_eq(store_begin_light(store, &tx, NULL), 0);
+    store_rollback(&tx);
+    ck_assert_int_eq(synchronous(store), 2);
+    ck_assert_int_eq(store_begin(store, &tx, NULL), 0);
+    ck_assert_int_eq(store_begin_light(store, &inner, NULL), 0);
+    ck_assert_int_eq(synchronous(store), 2);
+    ck_assert_int_eq(store_commit(&inner, NULL), 0);
+    ck_assert_int_eq(store_commit(&tx, NULL), 0);
+}
+END_TEST
+
 START_TEST(a_row_with_a_word_of_no_list_is_refused)
 {
     auto_store struct store *store = test_store(NULL);
@@ -257,5 +290,5 @@ UNIT_MAIN("store", a_new_definition_has_the_next_generation_and_keeps_what_was_d
           an_instance_reads_back_as_it_was_written, live_instances_are_those_without_an_end,
           instance_numbers_only_grow_even_when_their_guest_is_forgotten,
           the_past_of_a_guest_is_bounded, a_guest_that_lives_is_not_forgotten,
-          what_is_not_committed_did_not_happen, an_inner_transaction_rolls_back_alone,
-          a_row_with_a_word_of_no_list_is_refused)
+          what_is_not_committed_did_not_happen, only_a_light_transaction_does_not_wait_for_the_disk,
+          an_inner_transaction_rolls_back_alone, a_row_with_a_word_of_no_list_is_refused)
