@@ -255,11 +255,11 @@ START_TEST(a_session_that_does_not_read_stalls_nobody_and_is_told_what_it_lost)
         turn();
     }
     say("end");
-    do {
-        turn();
+    while (count < 3 || memcmp(heard + count - 3, "end", 3) != 0) {
+        (void)uv_run(&loop, UV_RUN_ONCE); /* hangs, and fails by timeout, if the end never comes */
         n = read(fd, heard + count, sizeof(heard) - 1 - count);
         count += n > 0 ? (size_t)n : 0;
-    } while (n > 0);
+    }
     /* one line, or several if the reader got a piece in between */
     for (mark = strchr(heard, '['); mark != NULL; mark = strchr(mark + 1, '[')) {
         uint64_t part = 0;
