@@ -41,9 +41,10 @@ struct guests_env {
     uint64_t guests_max;
     uid_t uid_first;
     uint64_t uid_count;
-    int run_fd, log_fd;   /* directories of instance directories and of logs */
-    const char *qvm_path; /* the program that hosts one guest */
-    const char *vdev_dir; /* where vdev-NAME.so lie */
+    int run_fd, log_fd;                  /* directories of instance directories and of logs */
+    const char *qvm_path;                /* the program that hosts one guest */
+    const char *vdev_dir;                /* where vdev-NAME.so lie */
+    bool (*is_wanted)(const void *data); /* is there still somebody who waits for that call? */
 };
 
 /* Who asks. */

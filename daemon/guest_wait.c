@@ -118,12 +118,32 @@ static void on_time(uv_timer_t *timer)
     finish(waiter, NULL, &err);
 }
 
+/* Who watched and went away makes room for others. Not in a callback of a waiter. */
+static void drop_unwanted(struct guest *guest)
+{
+    struct waiter *waiter = LIST_FIRST(&guest->waiters);
+    struct err err = {0};
+
+    (void)err_set(&err, -ECANCELED, "nobody waits for it any more");
+    while (waiter != NULL) {
+        struct waiter *next = LIST_NEXT(waiter, link);
+
+        if (waiter->spec.kind == WAIT_STATE && !guest->all->env.is_wanted(waiter->spec.data)) {
+            finish(waiter, NULL, &err);
+        }
+        waiter = next;
+    }
+}
+
 void guest_wait_for(struct guest *guest, const struct waiter_spec *spec)
 {
     struct waiter *waiter = NULL;
     struct err err = {0};
     const char *note = NULL;
 
+    if (spec->kind == WAIT_STATE && guest->waiter_count >= GUEST_WAITERS_MAX) {
+        drop_unwanted(guest);
+    }
     /* Who only watches must not keep others from starting and stopping. */
     if (spec->kind == WAIT_STATE && guest->waiter_count >= GUEST_WAITERS_MAX) {
         (void)err_set(&err, -EAGAIN, "too many calls wait for guest '%s'", guest->name);

@@ -74,6 +74,11 @@ static void on_request(void *context, struct reply *reply, const struct msg_requ
     ops_table[request->method](context, reply, request->params);
 }
 
+bool ops_is_wanted(const void *data)
+{
+    return reply_client(data) != NULL;
+}
+
 static void on_client_gone(void *context, struct client *client)
 {
     ops_unsubscribe(context, client);

@@ -5,6 +5,8 @@
 #ifndef QVM_DAEMON_OPS_H
 #define QVM_DAEMON_OPS_H
 
+#include <stdbool.h>
+
 #include "daemon/server.h"
 
 struct err;
@@ -28,6 +30,9 @@ void ops_destroy(struct ops *ops);
 
 /* To be given to server_create() with the ops as context. */
 extern const struct server_hooks ops_server_hooks;
+
+/* To be given to guests_create(): `data` is that of a call, which is a reply. */
+bool ops_is_wanted(const void *data);
 
 /* To be given to events_create(): tells subscribers. */
 void ops_on_event(void *context, const struct msg_event *event);

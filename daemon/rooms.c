@@ -185,6 +185,7 @@ static int open_guests(struct uv_loop_s *loop, struct rooms *rooms, struct err *
         .log_fd = rooms->log_fd,
         .qvm_path = config->qvm_path,
         .vdev_dir = config->vdev_dir,
+        .is_wanted = ops_is_wanted,
     };
 
     return guests_create(&env, &rooms->guests, err);

@@ -24,6 +24,7 @@ static struct {
     char directory[64];
     char told[TOLD_MAX][32]; /* states, in the order in which subscribers heard of them */
     size_t told_count;
+    const void *gone; /* `data` of calls for which nobody waits any more */
 } world;
 
 static const struct guest_caller root = {.uid = 0, .is_admin = true};
@@ -36,6 +37,11 @@ static void on_event(void *context, const struct msg_event *event)
                    event->state != NULL ? event->state : event->what);
 }
 
+static bool is_wanted(const void *data)
+{
+    return data == NULL || data != world.gone;
+}
+
 static void set_up(void)
 {
     struct msg_definition definition = {0};
@@ -44,7 +50,8 @@ static void set_up(void)
                              .uid_first = 1000000,
                              .uid_count = 16,
                              .qvm_path = "/nowhere/qvm",
-                             .vdev_dir = "/nowhere"};
+                             .vdev_dir = "/nowhere",
+                             .is_wanted = is_wanted};
     const char *note = NULL;
     struct err err = {0};
 
@@ -249,6 +256,27 @@ START_TEST(so_many_may_wait_for_one_guest_and_no_more)
 }
 END_TEST
 
+START_TEST(who_went_away_makes_room_for_others_who_wait)
+{
+    static char gone;
+
+    set_up();
+    memset(&answer, 0, sizeof(answer));
+    world.gone = &gone;
+    guest_wait(world.guest, STATE_running, 0, on_done, NULL);
+    for (int i = 1; i < GUEST_WAITERS_MAX; i++) {
+        guest_wait(world.guest, STATE_running, 0, on_done, &gone);
+    }
+    guest_wait(world.guest, STATE_running, 0, on_done, NULL);
+    ck_assert_int_eq(answer.calls, GUEST_WAITERS_MAX - 1);
+    ck_assert_int_eq(happen(EVENT_start), 0);
+    ck_assert_int_eq(happen(EVENT_up), 0);
+    ck_assert_int_eq(answer.calls, GUEST_WAITERS_MAX + 1);
+    ck_assert_int_eq(answer.code, 0);
+    tear_down();
+}
+END_TEST
+
 START_TEST(a_start_without_a_program_is_refused_and_changes_nothing)
 {
     set_up();
@@ -335,6 +363,7 @@ int main(void)
     tcase_add_test(others, what_an_instance_holds_is_freed_with_its_end);
     tcase_add_test(others, who_waits_is_answered_after_the_subscribers_and_once);
     tcase_add_test(others, so_many_may_wait_for_one_guest_and_no_more);
+    tcase_add_test(others, who_went_away_makes_room_for_others_who_wait);
     tcase_add_test(others, a_start_without_a_program_is_refused_and_changes_nothing);
     tcase_add_test(others, what_is_wanted_is_written_before_it_is_done);
     tcase_add_test(others, only_its_owner_and_admins_define_a_guest_anew);
