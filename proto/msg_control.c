@@ -12,8 +12,10 @@ char *msg_control_format(enum msg_control control, const void *body)
     static const struct msg_none nothing;
     auto_json json_t *packet = json_object();
     const void *content = body != NULL ? body : &nothing;
+    /* What is asked for must be that and no other; the rest is told to people. */
+    enum msg_texts texts = control == CONTROL_ask ? MSG_EXACT : MSG_TOLD;
     json_t *value = body != NULL || msg_controls[control].type == MSG_none
-                        ? msg_json_make(msg_controls[control].type, content, MSG_TOLD)
+                        ? msg_json_make(msg_controls[control].type, content, texts)
                         : NULL;
 
     if (json_object_set_new(packet, msg_controls[control].name, value) != 0) {

@@ -320,13 +320,18 @@ START_TEST(a_sentence_that_is_cut_in_a_character_does_not_cost_the_answer)
 }
 END_TEST
 
-START_TEST(a_definition_that_is_not_utf8_is_not_altered_but_refused)
+START_TEST(a_definition_or_a_path_that_is_not_utf8_is_not_altered_but_refused)
 {
     char word[] = "set\xff";
     char *words[] = {word};
     struct msg_definition definition = {.words = words, .words_count = 1};
 
+    struct msg_resource item = {
+        .kind = RESOURCE_file, .id = word, .where = (char *)(uintptr_t) "a:1"};
+    struct msg_ask ask = {.items = &item, .items_count = 1};
+
     ck_assert_ptr_null(msg_encode(MSG_definition, &definition));
+    ck_assert_ptr_null(msg_control_format(CONTROL_ask, &ask));
 }
 END_TEST
 
@@ -341,5 +346,5 @@ UNIT_MAIN("msg", a_start_request_comes_back_as_it_was,
           a_control_packet_from_the_wrong_side_is_refused, bytes_survive_base64_at_every_length,
           what_is_not_base64_is_refused,
           a_sentence_that_is_cut_in_a_character_does_not_cost_the_answer,
-          a_definition_that_is_not_utf8_is_not_altered_but_refused,
+          a_definition_or_a_path_that_is_not_utf8_is_not_altered_but_refused,
           the_openrpc_document_names_every_method)
