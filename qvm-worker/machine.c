@@ -60,6 +60,7 @@ static void on_vcpu_report(void *context, uint32_t index, enum vcpu_end end, con
         [VCPU_TRIPLE_FAULT] = MACHINE_EVENT_TRIPLE_FAULT,
         [VCPU_UNSUPPORTED] = MACHINE_EVENT_UNSUPPORTED,
         [VCPU_KVM_FAILED] = MACHINE_EVENT_KVM_FAILED,
+        [VCPU_AT_RESET_VECTOR] = MACHINE_EVENT_RESET,
     };
     struct machine *machine = context;
 

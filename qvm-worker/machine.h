@@ -47,7 +47,7 @@ struct machine_load {
 /* What a guest, or a device on its behalf, did. */
 enum machine_event_kind {
     MACHINE_EVENT_POWEROFF,     /* switched itself off */
-    MACHINE_EVENT_RESET,        /* asked for a reset: reset port, keyboard controller */
+    MACHINE_EVENT_RESET,        /* asked for a reset: its port, the keyboard controller, INIT */
     MACHINE_EVENT_TRIPLE_FAULT, /* a PC would reset; here it counts as a crash */
     MACHINE_EVENT_UNSUPPORTED,  /* KVM cannot go on: emulation failure, internal error */
     MACHINE_EVENT_KVM_FAILED,   /* KVM_RUN failed: the host's fault */

@@ -205,7 +205,11 @@ static void on_exit_reason(struct vcpu *vcpu)
         report_exit(vcpu, VCPU_KVM_FAILED);
         break;
     default:
-        report_exit(vcpu, VCPU_UNSUPPORTED);
+        if (vcpu_state_is_at_reset_vector(vcpu->fd)) {
+            report(vcpu, VCPU_AT_RESET_VECTOR, "the guest sent INIT to its boot CPU");
+        } else {
+            report_exit(vcpu, VCPU_UNSUPPORTED);
+        }
         break;
     }
 }

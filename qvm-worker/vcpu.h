@@ -31,7 +31,7 @@ enum {
 };
 
 /* Why a vCPU cannot go on. */
-enum vcpu_end { VCPU_TRIPLE_FAULT, VCPU_UNSUPPORTED, VCPU_KVM_FAILED };
+enum vcpu_end { VCPU_TRIPLE_FAULT, VCPU_UNSUPPORTED, VCPU_KVM_FAILED, VCPU_AT_RESET_VECTOR };
 
 /* Where vCPUs wait; shared by all of a VM. */
 struct vcpu_gate {

@@ -33,6 +33,9 @@
 #define SELECTOR_DATA 0x18u
 #define SELECTOR_TASK 0x20u
 
+#define RESET_IP      0xfff0u /* where INIT leaves a boot CPU: 16 bytes below 4 GiB */
+#define RESET_CS_BASE 0xffff0000u
+
 #define FPU_CONTROL 0x37fu
 #define MXCSR_RESET 0x1f80u
 
@@ -297,6 +300,15 @@ int vcpu_state_reset(int vcpu_fd, const struct vcpu_common *common,
         return err_sys(err, -errno, "KVM does not put a vCPU back to power-on");
     }
     return 0;
+}
+
+bool vcpu_state_is_at_reset_vector(int vcpu_fd)
+{
+    struct kvm_sregs sregs;
+    struct kvm_regs regs;
+
+    return ioctl(vcpu_fd, KVM_GET_REGS, &regs) == 0 && ioctl(vcpu_fd, KVM_GET_SREGS, &sregs) == 0 &&
+           regs.rip == RESET_IP && sregs.cs.base == RESET_CS_BASE;
 }
 
 void vcpu_state_text(int vcpu_fd, char *text, size_t size)

@@ -6,6 +6,7 @@
 #ifndef QVM_WORKER_VCPU_STATE_H
 #define QVM_WORKER_VCPU_STATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,9 @@ void vcpu_power_on_destroy(struct vcpu_power_on *power_on);
 int vcpu_state_reset(int vcpu_fd, const struct vcpu_common *common,
                      const struct vcpu_power_on *power_on, const struct vcpu_entry *entry,
                      struct err *err);
+
+/* Whether it stands at the reset vector below 4 GiB: a PC has firmware there, here is nothing. */
+bool vcpu_state_is_at_reset_vector(int vcpu_fd);
 
 /* Write the registers that matter into `text`, as "rip=0x... cr0=...". */
 void vcpu_state_text(int vcpu_fd, char *text, size_t size);

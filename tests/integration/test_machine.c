@@ -170,6 +170,25 @@ START_TEST(guest_is_reset_many_times_with_the_door_closed)
 }
 END_TEST
 
+START_TEST(guest_that_sends_init_to_its_boot_cpu_is_reset)
+{
+    /* mov ebx, the LAPIC; switch it on; destination 0; INIT */
+    static const uint8_t code[] = {
+        0xbb, 0x00, 0x00, 0xe0, 0xfe, 0xc7, 0x83, 0xf0, 0,    0, 0, 0xff,
+        0x01, 0,    0,    0xc7, 0x83, 0x10, 0x03, 0,    0,    0, 0, 0,
+        0,    0xc7, 0x83, 0x00, 0x03, 0,    0,    0x00, 0x45, 0, 0, HLT_LOOP,
+    };
+
+    START(code, 2);
+    fixture.resets = true;
+    for (uint32_t i = 0; i < 2; i++) {
+        ck_assert_int_eq(fixture_wait_for_event()->kind, MACHINE_EVENT_RESET);
+        ck_assert_msg(fixture.reset_result == 0, "%s", err.msg);
+    }
+    fixture_finish();
+}
+END_TEST
+
 START_TEST(memory_types_are_write_back_at_power_on_and_after_a_reset)
 {
     /* mov ecx, the default memory type; rdmsr; out dx, eax; then all uncached, and a reset */
@@ -278,6 +297,7 @@ int main(void)
         pausing_twice_and_stopping_while_paused_is_fine,
         machine_that_never_started_is_destroyed,
         guest_is_reset_many_times_with_the_door_closed,
+        guest_that_sends_init_to_its_boot_cpu_is_reset,
         memory_types_are_write_back_at_power_on_and_after_a_reset,
         running_guest_is_reset_at_any_moment,
         cpu_that_ran_before_a_reset_waits_for_its_start_after_it,
