@@ -47,7 +47,7 @@ install_to /usr "$stage/package"
 root=$stage/package
 installed "$root" 755 usr/sbin/qvmd usr/bin/qvmctl usr/libexec/qvm/qvm
 installed "$root" 644 usr/lib/qvm/vdevs/vdev-{ser8250,mc146818,pckeyboard}.so \
-    usr/include/qvm/vdev.h etc/qvm/qvmd.conf usr/share/bash-completion/completions/qvmctl \
+    usr/include/qvm/vdev.h usr/lib/tmpfiles.d/qvm.conf etc/qvm/qvmd.conf usr/share/bash-completion/completions/qvmctl \
     usr/share/doc/qvm/sample/vdev-sample.c \
     usr/share/doc/qvm/examples/{bare.qvmconf,debian.qvmconf,guest.bzimage}
 [ "$(readlink "$root/usr/bin/qvm")" = ../libexec/qvm/qvm ] || complain "/usr/bin/qvm is no link"
@@ -57,6 +57,7 @@ for page in $(cd "$source" && git ls-files '*.[1-8]'); do
 done
 known='\./(etc/qvm/qvmd\.conf|
     usr/(sbin/qvmd|bin/qvmctl|libexec/qvm/qvm|lib/qvm/vdevs/vdev-[a-z0-9]+\.so|include/qvm/vdev\.h|
+    lib/tmpfiles\.d/qvm\.conf|
     share/(man/man[1-8]/qvm[a-z-]*\.[1-8]|doc/qvm/(examples|sample)/.*|
     bash-completion/completions/qvmctl)))'
 while read -r file; do
