@@ -16,10 +16,27 @@
 
 #define MEM_MAJOR 1 /* /dev/null, zero, full: everybody may have them */
 
+/* The code by which callers tell it: a path that leads nowhere is the configuration's fault. */
+static int told_code(int code)
+{
+    switch (code) {
+    case ENOTDIR:
+        return -ENOENT;
+    case ELOOP:
+    case ENAMETOOLONG:
+    case ENODEV:
+    case ENXIO:
+    case ETXTBSY:
+        return -EINVAL;
+    default:
+        return -code;
+    }
+}
+
 static int fail_open(const char *path, int code, const char *user, struct err *err)
 {
-    return err_set(err, -code, "cannot open '%s': %s (as user '%s')", path, strerrordesc_np(code),
-                   user);
+    return err_set(err, told_code(code), "cannot open '%s': %s (as user '%s')", path,
+                   strerrordesc_np(code), user);
 }
 
 static const char *type_name(mode_t mode)
@@ -182,7 +199,7 @@ int hand_await(const char *path, const char *id, const char *user, struct err *e
     struct stat st = {0};
     int r = find(path, user, &place, &st, &inner);
 
-    if (r == -ENOENT || r == -ENOTDIR) {
+    if (r == -ENOENT) {
         return 0;
     }
     if (r != 0) {

@@ -37,6 +37,25 @@ START_TEST(files_come_back_open_with_their_identity_and_size)
 }
 END_TEST
 
+START_TEST(a_path_that_leads_nowhere_has_a_code_that_callers_know)
+{
+    char deep[512];
+    struct answer answer;
+
+    ck_assert_int_eq(symlink("loop", path_of("loop")), 0);
+    (void)snprintf(deep, sizeof(deep), "%s", path_of("loop"));
+    answer = OPEN(reading(deep));
+    ck_assert_int_eq(answer.result.err.code, -EINVAL);
+    ck_assert_ptr_nonnull(strstr(answer.result.err.msg, "Too many levels of symbolic links"));
+    (void)snprintf(deep, sizeof(deep), "/tmp/%0300d", 1);
+    answer = OPEN(reading(deep));
+    ck_assert_int_eq(answer.result.err.code, -EINVAL);
+    ck_assert_ptr_nonnull(strstr(answer.result.err.msg, "File name too long"));
+    answer = OPEN(reading("/dev/null/x"));
+    ck_assert_int_eq(answer.result.err.code, -ENOENT);
+}
+END_TEST
+
 START_TEST(a_missing_file_is_refused_with_its_place_and_user_and_nothing_is_kept)
 {
     const char *kernel = make_file("kernel", "12345");
@@ -234,6 +253,7 @@ START_TEST(a_hand_of_somebody_else_cannot_be_another)
 END_TEST
 
 HAND_MAIN("hand_open", files_come_back_open_with_their_identity_and_size,
+          a_path_that_leads_nowhere_has_a_code_that_callers_know,
           a_missing_file_is_refused_with_its_place_and_user_and_nothing_is_kept,
           what_is_no_file_is_refused_in_words, what_is_no_stream_is_refused_in_words,
           a_fifo_without_a_reader_can_be_written_and_never_blocks, everybody_may_have_dev_null,
