@@ -78,6 +78,8 @@ static void reset_now(struct run *run, const char *cause)
     struct err err = {0};
 
     (void)uv_timer_stop(&run->pace_timer); /* what it waited for comes now */
+    machine_pause(run->machine);
+    console_marker(run->spec.console, "the guest rebooted"); /* before what the new boot says */
     if (machine_reset(run->machine, &err) != 0) {
         run_finish(run, REASON_vmm_crash, EXIT_STATUS_AFTER, "%s", err.msg);
         return;
@@ -87,7 +89,6 @@ static void reset_now(struct run *run, const char *cause)
         run->is_power_pressed = false;
     }
     log_info("run: guest reset count=%" PRIu64 " cause=\"%s\"", run->reboots, cause);
-    console_marker(run->spec.console, "the guest rebooted");
     if (run->spec.on_reset != NULL) {
         run->spec.on_reset(run->spec.context, run->reboots, cause);
     }

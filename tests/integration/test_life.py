@@ -217,6 +217,8 @@ class LifeTest(QvmdTest):
         self.assertEqual((event["pid"], after["pid"], after["reboots"]),
                          (before["pid"], before["pid"], 1))
         self.assert_console("a", "boot 2")
+        said = self.qvmd.console("a")
+        self.assertLess(said.index("[the guest rebooted]"), said.index("boot 2"), said)
 
     def test_a_qvm_that_a_stranger_kills_is_a_failure_within_50_ms(self):
         took = []
