@@ -164,26 +164,28 @@ int store_instance_begin(struct store *store, struct store_instance *instance, s
     return r;
 }
 
-/* One UPDATE of one instance. */
+/* One UPDATE of one instance: alone it does not wait for the disk, since after another boot the
+ * instance is over, whatever its row says. */
 static int update(struct store *store, const char *sql, int64_t id,
                   const struct store_value *values, struct err *err)
-{
-    int r = store_write_one(store, sql, values, err);
-
-    return r == -ENOENT ? err_set(err, -ENOENT, "there is no instance %lld", (long long)id) : r;
-}
-
-int store_instance_set_process(struct store *store, int64_t id, pid_t pid, uint64_t start_ticks,
-                               struct err *err)
 {
     auto_tx struct store_tx tx = {0};
     int r = store_begin_light(store, &tx, err);
 
     if (r == 0) {
-        r = update(store, "UPDATE instance SET pid = ?2, start_ticks = ?3 WHERE id = ?1", id,
-                   BIND(SQL_INT(id), SQL_INT(pid), SQL_INT(start_ticks)), err);
+        r = store_run_one(store, sql, values, NULL, NULL, err);
+    }
+    if (r == -ENOENT) {
+        return err_set(err, -ENOENT, "there is no instance %lld", (long long)id);
     }
     return r == 0 ? store_commit(&tx, err) : r;
+}
+
+int store_instance_set_process(struct store *store, int64_t id, pid_t pid, uint64_t start_ticks,
+                               struct err *err)
+{
+    return update(store, "UPDATE instance SET pid = ?2, start_ticks = ?3 WHERE id = ?1", id,
+                  BIND(SQL_INT(id), SQL_INT(pid), SQL_INT(start_ticks)), err);
 }
 
 int store_instance_set_uid(struct store *store, int64_t id, uid_t uid, struct err *err)
