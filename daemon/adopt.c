@@ -194,6 +194,9 @@ void guests_bound_logs(const struct guests *guests)
         if (gone != 0) {
             log_info("guest: log cut guest=%s bytes=%lld", guest->name, (long long)gone);
         }
+        if (guest->dir_fd >= 0 && instance_dir_bound_exit(guest->dir_fd)) {
+            log_warn("guest: exit record emptied guest=%s why=\"it was too long\"", guest->name);
+        }
     }
 }
 

@@ -186,3 +186,13 @@ int instance_dir_read_exit(int dir_fd, struct msg_ending *ending, struct err *er
     }
     return msg_decode(MSG_ending, text, (size_t)size, false, ending, err);
 }
+
+bool instance_dir_bound_exit(int dir_fd)
+{
+    auto_close int fd =
+        openat(dir_fd, INSTANCE_EXIT_FILE, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat status;
+
+    return fd >= 0 && fstat(fd, &status) == 0 && status.st_size > (off_t)INSTANCE_EXIT_MAX &&
+           ftruncate(fd, 0) == 0;
+}

@@ -44,6 +44,10 @@ bool instance_dir_find_alive(int guests_fd, const char *guest, pid_t *pid);
 /* What the qvm left behind. -ENOENT: nothing; -EINVAL, -EBADMSG: no such record. */
 int instance_dir_read_exit(int dir_fd, struct msg_ending *ending, struct err *err);
 
+/* Empty an exit record that has grown beyond INSTANCE_EXIT_MAX: nobody would read it, and it takes
+ * memory of the host. True: it had. */
+bool instance_dir_bound_exit(int dir_fd);
+
 /* The log of a guest: for a new instance (the last one's becomes `NAME.log.1`), or to read. */
 int instance_log_begin(int log_fd, const char *guest, int *fd, struct err *err);
 int instance_log_open(int log_fd, const char *guest, int *fd, struct err *err);

@@ -128,6 +128,13 @@ class LiarTest(QvmdTest):
             self.assertIn(b"bytes of this log are gone", file.readline())
         self.qvmd.call("guest.kill", name="floods-the-log")
 
+    def test_an_exit_record_is_bounded(self):
+        self.run_it("floods-its-record")
+        path = os.path.join(self.qvmd.home, "guests", self.qvmd.directories()[0], "exit")
+        self.eventually(lambda: os.path.getsize(path) >= 4 << 20, "there was no flood")
+        self.eventually(lambda: os.path.getsize(path) == 0, "the record stays long", 15)
+        self.qvmd.call("guest.kill", name="floods-its-record")
+
     def test_one_that_is_stopped_before_it_runs_is_cancelled(self):
         with self.qvmd.client() as client:
             number = client.request("guest.start", name="asks-nothing", definition=NOTHING)
