@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -295,6 +296,29 @@ static void on_connect(uv_poll_t *poll, int status, int events)
     }
 }
 
+/* Does somebody answer there? Children of a dead qvmd may hold its socket for a moment. */
+static int check_vacant(const struct sockaddr_un *address, struct err *err)
+{
+    auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct ucred owner;
+    socklen_t size = sizeof(owner);
+
+    if (fd < 0) {
+        return err_sys(err, -errno, "cannot make a socket");
+    }
+    if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+        return errno != EAGAIN ? 0
+                               : err_set(err, -EBUSY, "another qvmd answers at '%s', and is busy",
+                                         address->sun_path);
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size) == 0 && kill(owner.pid, 0) < 0 &&
+        errno == ESRCH) {
+        return 0;
+    }
+    return err_set(err, -EBUSY, "another qvmd (pid %d) answers at '%s'", (int)owner.pid,
+                   address->sun_path);
+}
+
 /* A socket that listens at `path`, in place of whatever an earlier daemon left there. */
 static int listen_at(const char *path, mode_t mode, int *result, struct err *err)
 {
@@ -311,6 +335,10 @@ static int listen_at(const char *path, mode_t mode, int *result, struct err *err
                        sizeof(address.sun_path) - 1);
     }
     memcpy(address.sun_path, path, strlen(path) + 1);
+    r = check_vacant(&address, err);
+    if (r < 0) {
+        return r;
+    }
     if (unlink(path) < 0 && errno != ENOENT) {
         return err_sys(err, -errno, "cannot remove the old socket '%s'", path);
     }

@@ -127,6 +127,27 @@ START_TEST(the_socket_has_its_mode_and_replaces_an_old_one)
 }
 END_TEST
 
+START_TEST(a_second_server_takes_nobody_s_socket_away)
+{
+    struct server_settings settings = {.path = world.path, .mode = 0600, .clients_max = 1};
+    struct server *second = NULL;
+    struct err err = {0};
+    char expected[160];
+    int fd;
+
+    set_up(8, 8);
+    ck_assert_int_eq(server_create(&world.loop, &settings, &hooks, NULL, &second, &err), -EBUSY);
+    (void)snprintf(expected, sizeof(expected), "another qvmd (pid %d) answers at '%s'",
+                   (int)getpid(), world.path);
+    ck_assert_str_eq(err.msg, expected);
+    fd = dial();
+    say(fd, LINE);
+    ck_assert_ptr_nonnull(strstr(hear(fd), "\"result\""));
+    (void)close(fd);
+    tear_down();
+}
+END_TEST
+
 START_TEST(a_path_that_is_too_long_for_a_socket_is_refused_in_words)
 {
     char path[256];
@@ -382,6 +403,7 @@ START_TEST(a_user_has_a_name_or_at_least_a_number)
 END_TEST
 
 UNIT_MAIN("server", the_socket_has_its_mode_and_replaces_an_old_one,
+          a_second_server_takes_nobody_s_socket_away,
           a_path_that_is_too_long_for_a_socket_is_refused_in_words, an_answer_may_come_later,
           an_answer_to_somebody_who_left_is_heard_by_nobody,
           an_answer_after_the_end_of_the_server_is_harmless,
