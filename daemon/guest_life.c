@@ -89,14 +89,16 @@ static void describe_event(const struct guest *guest, const struct life_step *st
     }
 }
 
-/* The step in one transaction; nothing is written on failure. */
+/* The step in one transaction; nothing is written on failure. None waits for the disk: what must
+ * outlive the host is the wish, which is written before an end by guest_want(), and of a start
+ * reaches the disk with the claims, before anything is granted. */
 static int write_step(struct guest *guest, const struct life_step *step,
                       struct store_instance *begun, struct msg_event *event,
                       char time[EVENTS_TIME_SIZE], struct err *err)
 {
     struct store *store = guest->all->env.store;
     auto_tx struct store_tx tx = {0};
-    int r = begun != NULL ? store_begin(store, &tx, err) : store_begin_light(store, &tx, err);
+    int r = store_begin_light(store, &tx, err);
 
     if (r == 0 && begun != NULL) {
         r = write_begin(guest, begun, err);
