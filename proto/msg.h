@@ -94,6 +94,9 @@ void msg_free(enum msg_struct type, void *body);
  * MUST is NULL, or memory is out. */
 char *msg_encode(enum msg_struct type, const void *body);
 
+/* The same for people: `?` stands in the place of each byte that is not UTF-8. */
+char *msg_encode_told(enum msg_struct type, const void *body);
+
 /* One struct from JSON text, into `body` (written on success alone).
  * -EBADMSG not JSON or too deep; -EINVAL a member is wrong, `err` names it by its path. */
 int msg_decode(enum msg_struct type, const char *text, size_t size, bool is_request, void *body,

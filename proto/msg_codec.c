@@ -190,11 +190,21 @@ char *msg_json_text(const json_t *value, const char *end)
     return text;
 }
 
-char *msg_encode(enum msg_struct type, const void *body)
+static char *encode(enum msg_struct type, const void *body, enum msg_texts texts)
 {
-    auto_json json_t *object = msg_json_make(type, body, MSG_EXACT);
+    auto_json json_t *object = msg_json_make(type, body, texts);
 
     return object != NULL ? msg_json_text(object, "") : NULL;
+}
+
+char *msg_encode(enum msg_struct type, const void *body)
+{
+    return encode(type, body, MSG_EXACT);
+}
+
+char *msg_encode_told(enum msg_struct type, const void *body)
+{
+    return encode(type, body, MSG_TOLD);
 }
 
 /* ---- JSON to struct ---- */

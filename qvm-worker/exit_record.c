@@ -18,12 +18,7 @@ int exit_record_write(int fd, const struct exit_record *record)
     ssize_t n;
 
     (void)strcpy(message, record->message);
-    line = msg_encode(MSG_ending, &ending);
-    if (line == NULL) {
-        message[0] =
-            '\0'; /* a sentence that is not UTF-8 (a strange path) must not cost the rest */
-        line = msg_encode(MSG_ending, &ending);
-    }
+    line = msg_encode_told(MSG_ending, &ending); /* it may quote a strange path */
     if (line == NULL) {
         return -ENOMEM;
     }

@@ -117,6 +117,19 @@ class LifeTest(QvmdTest):
         self.assertRegex(message, r"^a\.qvmconf:3: .*wings")
         self.assertEqual(self.last_state("a"), ("failed", "config-error"))
 
+    def test_a_sentence_that_is_cut_in_a_character_is_told_all_the_same(self):
+        for pad in ("", "x", "yy"):
+            folder = os.path.join(self.qvmd.top, pad + "\u20ac" * 80, *["\u20ac" * 80] * 3)
+            os.makedirs(folder)
+            path = os.path.join(folder, "\u20ac" * 80)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("no kernel\n")
+            text = f"system a\nram 16M\nload {path}\n"
+            message = self.refused("config-error", "guest.start", name="a",
+                                   definition=definition(text, name="a.qvmconf"))
+            self.assertTrue(message.startswith("a.qvmconf:3: '/"), message)
+            self.assertEqual(self.qvmd.events()[-1]["message"][:40], message[:40])
+
     def test_another_name_after_system_is_a_configuration_error(self):
         message = self.refused("config-error", "guest.start", name="a", definition=bare("b"))
         self.assertRegex(message, r"^b\.qvmconf:1: ")
