@@ -1,6 +1,7 @@
 #include "daemon/worker_proc.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "daemon/host/process.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
+#include "proto/base/log.h"
 #include "proto/spawn_fds.h"
 
 struct worker_proc {
@@ -171,15 +173,27 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 
 /* ---- its end ---- */
 
+/* The kernel's own word: a pidfd is readable when its process has ended, all of its threads. */
+static bool has_ended(const struct worker_proc *worker)
+{
+    struct pollfd pidfd = {.fd = worker->pidfd, .events = POLLIN};
+
+    return poll(&pidfd, 1, 0) == 1 && (pidfd.revents & POLLIN) != 0;
+}
+
 static void on_gone(uv_poll_t *poll, int status, int events)
 {
     struct worker_proc *worker = poll->data;
     struct worker_end end = {0};
     siginfo_t info = {0};
 
-    (void)status; /* a pidfd has no errors */
     (void)events;
     if (worker->is_ended) {
+        return;
+    }
+    if (!has_ended(worker)) {
+        /* What is written on this word frees a living guest's resources: it is not enough. */
+        log_error("worker: told of an end that was none pid=%d status=%d", worker->pid, status);
         return;
     }
     if (worker->link != NULL) {

@@ -353,14 +353,30 @@ class QvmdTest(unittest.TestCase):
                 "SELECT pid, start_ticks FROM instance WHERE state IN ('starting', 'running',"
                 " 'paused', 'stopping', 'unreachable', 'stuck')")}
 
-        def holds():
-            workers = {pid: start_ticks(pid) for pid in self.qvmd.workers()}
-            return rows() == workers
         end = time.monotonic() + 1
-        while not holds() and time.monotonic() < end:
+        while True:
+            workers = {pid: start_ticks(pid) for pid in self.qvmd.workers()}
+            known = rows()
+            if known == workers:
+                return
+            if time.monotonic() > end:
+                break
             time.sleep(0.01)
-        workers = {pid: start_ticks(pid) for pid in self.qvmd.workers()}
-        self.assertEqual(rows(), workers, "I2, I3: rows and processes differ")
+        self.assertEqual(known, workers, "I2, I3: rows and processes differ: " +
+                         self.tell_of(workers))
+
+    def tell_of(self, pids):
+        """Rows, and what the kernel says of processes, for somebody who looks for the reason."""
+        told = [str(self.qvmd.rows("SELECT id, guest, pid, start_ticks, state, reason, message"
+                                   " FROM instance ORDER BY id DESC LIMIT 3"))]
+        for pid in pids:
+            for name in ("cmdline", "wchan", "status"):
+                try:
+                    with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
+                        told.append(file.read().replace("\0", " ")[:400])
+                except OSError as error:
+                    told.append(str(error))
+        return "\n".join(told)
 
     def assert_dead_hold_nothing(self, within=5):  # I4
         self.eventually(lambda: self.qvmd.rows(
