@@ -322,12 +322,12 @@ END_TEST
 
 START_TEST(a_definition_or_a_path_that_is_not_utf8_is_not_altered_but_refused)
 {
+    char where[] = "a:1";
     char word[] = "set\xff";
     char *words[] = {word};
     struct msg_definition definition = {.words = words, .words_count = 1};
 
-    struct msg_resource item = {
-        .kind = RESOURCE_file, .id = word, .where = (char *)(uintptr_t) "a:1"};
+    struct msg_resource item = {.kind = RESOURCE_file, .id = word, .where = where};
     struct msg_ask ask = {.items = &item, .items_count = 1};
 
     ck_assert_ptr_null(msg_encode(MSG_definition, &definition));
