@@ -389,7 +389,10 @@ int machine_start(struct machine *machine, struct err *err)
         r = vcpu_set_start(machine->vcpus, err);
     }
     if (r == 0) {
-        r = lockdown_close(LOCKDOWN_CONTROL, err);
+        r = lockdown_close(LOCKDOWN_CONTROL, err); /* while the vCPUs close theirs */
+    }
+    if (r == 0) {
+        r = vcpu_set_await(machine->vcpus, err);
     }
     if (r == 0) {
         vcpu_set_resume(machine->vcpus);

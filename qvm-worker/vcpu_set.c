@@ -106,14 +106,20 @@ int vcpu_set_start(struct vcpu_set *set, struct err *err)
     for (uint32_t i = 0; r == 0 && i < set->count; i++) {
         r = vcpu_start(set->vcpus[i], err);
     }
+    return r;
+}
+
+int vcpu_set_await(struct vcpu_set *set, struct err *err)
+{
     wait_until_parked(set);
-    for (uint32_t i = 0; r == 0 && i < set->count; i++) {
-        r = vcpu_ready_result(set->vcpus[i]);
+    for (uint32_t i = 0; i < set->count; i++) {
+        int r = vcpu_ready_result(set->vcpus[i]);
+
         if (r != 0) {
             return err_sys(err, r, "vCPU %" PRIu32 " cannot close its door", i);
         }
     }
-    return r;
+    return 0;
 }
 
 void vcpu_set_pause(struct vcpu_set *set)

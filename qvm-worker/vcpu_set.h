@@ -15,8 +15,11 @@ int vcpu_set_create(const struct vcpu_config *config, uint32_t count, struct vcp
                     struct err *err);
 void vcpu_set_destroy(struct vcpu_set *set); /* stops first */
 
-/* Make the threads; returns when each has called `ready` and is parked. */
+/* Make the threads; each calls `ready` and parks. */
 int vcpu_set_start(struct vcpu_set *set, struct err *err);
+
+/* Returns when all have done that: the first result of `ready` that is no success, in words. */
+int vcpu_set_await(struct vcpu_set *set, struct err *err);
 
 /* Park all; returns when each is out of KVM_RUN with its instruction complete. Let them go. */
 void vcpu_set_pause(struct vcpu_set *set);

@@ -68,25 +68,41 @@ static int create_fd(int kvm_fd, struct vm *vm, struct err *err)
     return 0;
 }
 
-static int set_slots(const struct vm *vm, const struct memory *memory, struct err *err)
+static int set_slot(const struct vm *vm, uint32_t slot, const struct memory_region *first,
+                    uint64_t size, struct err *err)
 {
-    uint32_t count = 0;
-    const struct memory_region *regions = memory_regions(memory, &count);
+    struct kvm_userspace_memory_region region = {
+        .slot = slot,
+        .guest_phys_addr = first->start,
+        .memory_size = size,
+        .userspace_addr = (uintptr_t)first->host,
+    };
 
-    for (uint32_t i = 0; i < count; i++) {
-        struct kvm_userspace_memory_region slot = {
-            .slot = i,
-            .guest_phys_addr = regions[i].start,
-            .memory_size = regions[i].size,
-            .userspace_addr = (uintptr_t)regions[i].host,
-        };
-
-        if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) != 0) {
-            return err_sys(err, -errno, "KVM refuses guest RAM at 0x%llx",
-                           (unsigned long long)regions[i].start);
-        }
+    if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) != 0) {
+        return err_sys(err, -errno, "KVM refuses guest RAM at 0x%llx",
+                       (unsigned long long)first->start);
     }
     return 0;
+}
+
+/* One slot for all regions that follow each other, in the guest and here: each slot is a wait. */
+static int set_slots(const struct vm *vm, const struct memory *memory, struct err *err)
+{
+    uint32_t count = 0, slot = 0, i = 0;
+    const struct memory_region *regions = memory_regions(memory, &count);
+    int r = 0;
+
+    while (r == 0 && i < count) {
+        const struct memory_region *first = &regions[i];
+        uint64_t size = 0;
+
+        do {
+            size += regions[i++].size;
+        } while (i < count && regions[i].start == first->start + size &&
+                 regions[i].host == first->host + size);
+        r = set_slot(vm, slot++, first, size, err);
+    }
+    return r;
 }
 
 static int set_up(struct vm *vm, const struct memory *memory, struct err *err)
