@@ -97,11 +97,21 @@ class QvmdTest(unittest.TestCase):
 
     def test_commands_over_the_console_through_a_pipe(self):
         self.start()
+        self.wait_for_prompt()
         done = self.expect(0, "console", "web", input="echo hello from here\npoweroff\n")
         self.assertIn("qvm-guest: up", done.stdout)  # said before: scrollback
         self.assertIn("\nhello from here", done.stdout.replace("\r", ""))
         self.expect(0, "wait", "web", "stopped", "--timeout", "10")
         self.assertEqual(self.qvmd.guests()["web"]["reason"], "poweroff")
+
+    def wait_for_prompt(self):
+        """Until the guest reads: a serial line that is set up forgets what came before."""
+        viewer = self.qvmd.spawn("console", "--read-only", "web", stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE)
+        self.addCleanup(lambda: (viewer.kill(), viewer.wait(), viewer.stdout.close()))
+        self.read_until(viewer, b"\n> ")
+        viewer.kill()
+        viewer.wait()
 
     def run_session(self, words, command):
         """Start with the console, and type when the guest is ready: a serial line that is set up
