@@ -172,15 +172,17 @@ static void guest_forget(struct guest *guest, int code, const char *why)
 
 /* Write the row and the event of a definition; `*generation` is that of the row. */
 static int write_definition(struct guests *guests, const struct store_guest *row,
-                            int64_t *generation, struct err *err)
+                            enum guest_define_for purpose, int64_t *generation, struct err *err)
 {
+    struct store *store = guests->env.store;
     auto_tx struct store_tx tx = {0};
     struct msg_event event = {.what = lend("defined"), .guest = lend(row->name), .uid = row->owner};
     char time[EVENTS_TIME_SIZE];
-    int r = store_begin(guests->env.store, &tx, err);
+    int r = purpose == GUEST_DEFINE_TO_START ? store_begin_light(store, &tx, err)
+                                             : store_begin(store, &tx, err);
 
     if (r == 0) {
-        r = store_guest_put(guests->env.store, row, generation, err);
+        r = store_guest_put(store, row, generation, err);
     }
     if (r == 0) {
         r = events_write(guests->env.events, &event, time, err);
@@ -194,8 +196,8 @@ static int write_definition(struct guests *guests, const struct store_guest *row
     return r;
 }
 
-static int define_new(struct guests *guests, struct store_guest *row, struct guest **guest,
-                      struct err *err)
+static int define_new(struct guests *guests, struct store_guest *row, enum guest_define_for purpose,
+                      struct guest **guest, struct err *err)
 {
     int r;
 
@@ -203,7 +205,7 @@ static int define_new(struct guests *guests, struct store_guest *row, struct gue
         return err_set(err, -EAGAIN, "%zu guests are defined, and that is the most there may be",
                        guests->count);
     }
-    r = write_definition(guests, row, &row->generation, err);
+    r = write_definition(guests, row, purpose, &row->generation, err);
     if (r < 0) {
         return r;
     }
@@ -211,8 +213,8 @@ static int define_new(struct guests *guests, struct store_guest *row, struct gue
     return *guest != NULL ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
-static int define_again(struct guest *guest, struct store_guest *row, const char **note,
-                        struct err *err)
+static int define_again(struct guest *guest, struct store_guest *row, enum guest_define_for purpose,
+                        const char **note, struct err *err)
 {
     char *definition;
     int r;
@@ -229,7 +231,7 @@ static int define_again(struct guest *guest, struct store_guest *row, const char
     if (definition == NULL) {
         return err_set(err, -ENOMEM, "out of memory");
     }
-    r = write_definition(guest->all, row, &row->generation, err);
+    r = write_definition(guest->all, row, purpose, &row->generation, err);
     if (r < 0) {
         free(definition);
         return r;
@@ -241,8 +243,8 @@ static int define_again(struct guest *guest, struct store_guest *row, const char
 }
 
 int guest_define(struct guests *guests, const char *name, const struct msg_definition *definition,
-                 const struct guest_caller *caller, struct guest **result, const char **note,
-                 struct err *err)
+                 enum guest_define_for purpose, const struct guest_caller *caller,
+                 struct guest **result, const char **note, struct err *err)
 {
     struct store_guest row = {.owner = caller->uid, .desired = STATE_stopped, .policy = POLICY_no};
     auto_free char *text = msg_encode(MSG_definition, definition);
@@ -255,14 +257,14 @@ int guest_define(struct guests *guests, const char *name, const struct msg_defin
     row.definition = text;
     (void)snprintf(row.name, sizeof(row.name), "%s", name);
     if (guest == NULL) {
-        return define_new(guests, &row, result, err);
+        return define_new(guests, &row, purpose, result, err);
     }
     if (guest_check_caller(guest, caller, NULL) < 0) {
         return err_set(err, -EEXIST, "there is a guest '%s' already; it belongs to user '%s'", name,
                        guest->owner_name);
     }
     row.owner = guest->owner; /* an admin may define it anew, and does not take it away */
-    r = define_again(guest, &row, note, err);
+    r = define_again(guest, &row, purpose, note, err);
     if (r == 0) {
         *result = guest;
     }

@@ -88,11 +88,17 @@ void guest_describe(const struct guest *guest, struct guest_times *times, struct
 
 /* ---- definitions ---- */
 
+/* When a definition has to be on the disk. */
+enum guest_define_for {
+    GUEST_DEFINE_TO_KEEP,  /* at once */
+    GUEST_DEFINE_TO_START, /* with the claims of the start that follows */
+};
+
 /* Define `name` or define it anew. -EEXIST: it is another owner's; -EALREADY: it has a process;
  * -EAGAIN: there are too many guests. `*note` is set when nothing had to be done. */
 int guest_define(struct guests *guests, const char *name, const struct msg_definition *definition,
-                 const struct guest_caller *caller, struct guest **guest, const char **note,
-                 struct err *err);
+                 enum guest_define_for purpose, const struct guest_caller *caller,
+                 struct guest **guest, const char **note, struct err *err);
 
 /* Forget it. -EALREADY: it has a process. */
 int guest_undefine(struct guest *guest, const struct guest_caller *caller, struct err *err);

@@ -47,13 +47,14 @@ static void refuse(struct reply *reply, int code, const char *why)
 
 /* Define what the request holds; false: the refusal was sent. */
 static bool define(struct ops *ops, struct reply *reply, const char *name,
-                   const struct msg_definition *definition, struct guest **guest, const char **note)
+                   const struct msg_definition *definition, enum guest_define_for purpose,
+                   struct guest **guest, const char **note)
 {
     struct guest_caller caller = ops_caller(reply);
     struct err err = {0};
 
     audit(reply, "define", name);
-    if (guest_define(ops->env.guests, name, definition, &caller, guest, note, &err) < 0) {
+    if (guest_define(ops->env.guests, name, definition, purpose, &caller, guest, note, &err) < 0) {
         log_warn("audit: refused define guest=%s uid=%u why=\"%s\"", name, caller.uid, err.msg);
         reply_error(reply, &err);
         return false;
@@ -71,7 +72,7 @@ void op_define(struct ops *ops, struct reply *reply, const void *params)
         refuse(reply, -EINVAL, "definition: must be there");
         return;
     }
-    if (define(ops, reply, wanted->name, wanted->definition, &guest, &note)) {
+    if (define(ops, reply, wanted->name, wanted->definition, GUEST_DEFINE_TO_KEEP, &guest, &note)) {
         reply_outcome(reply, guest, note);
     }
 }
@@ -102,7 +103,8 @@ void op_start(struct ops *ops, struct reply *reply, const void *params)
     const char *note = NULL;
 
     if (wanted->definition != NULL) {
-        if (!define(ops, reply, wanted->name, wanted->definition, &guest, &note)) {
+        if (!define(ops, reply, wanted->name, wanted->definition, GUEST_DEFINE_TO_START, &guest,
+                    &note)) {
             return;
         }
     } else {

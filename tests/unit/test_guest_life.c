@@ -67,8 +67,9 @@ static void set_up(void)
     env.run_fd = env.log_fd = open(world.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ck_assert_int_ge(env.run_fd, 0);
     ck_assert_int_eq(guests_create(&env, &world.guests, &err), 0);
-    ck_assert_int_eq(
-        guest_define(world.guests, "web", &definition, &root, &world.guest, &note, &err), 0);
+    ck_assert_int_eq(guest_define(world.guests, "web", &definition, GUEST_DEFINE_TO_KEEP, &root,
+                                  &world.guest, &note, &err),
+                     0);
     world.told_count = 0;
 }
 
@@ -316,14 +317,19 @@ START_TEST(only_its_owner_and_admins_define_a_guest_anew)
     struct err err = {0};
 
     set_up();
-    ck_assert_int_eq(guest_define(world.guests, "web", &other, &stranger, &guest, &note, &err),
+    ck_assert_int_eq(guest_define(world.guests, "web", &other, GUEST_DEFINE_TO_KEEP, &stranger,
+                                  &guest, &note, &err),
                      -EEXIST);
     ck_assert_ptr_nonnull(strstr(err.msg, "'web'"));
     ck_assert_int_eq(guest_check_caller(world.guest, &stranger, NULL), -EPERM);
-    ck_assert_int_eq(guest_define(world.guests, "web", &other, &root, &guest, &note, &err), 0);
+    ck_assert_int_eq(
+        guest_define(world.guests, "web", &other, GUEST_DEFINE_TO_KEEP, &root, &guest, &note, &err),
+        0);
     ck_assert_int_eq(guest->generation, 2);
     ck_assert_ptr_null(note);
-    ck_assert_int_eq(guest_define(world.guests, "web", &other, &root, &guest, &note, &err), 0);
+    ck_assert_int_eq(
+        guest_define(world.guests, "web", &other, GUEST_DEFINE_TO_KEEP, &root, &guest, &note, &err),
+        0);
     ck_assert_int_eq(guest->generation, 2);
     ck_assert_ptr_nonnull(note);
     tear_down();
@@ -337,12 +343,17 @@ START_TEST(so_many_guests_may_be_defined_and_no_more)
     const char *note = NULL;
 
     set_up();
-    ck_assert_int_eq(guest_define(world.guests, "db", &definition, &root, &guest, &note, NULL), 0);
-    ck_assert_int_eq(guest_define(world.guests, "x", &definition, &root, &guest, &note, NULL),
+    ck_assert_int_eq(guest_define(world.guests, "db", &definition, GUEST_DEFINE_TO_KEEP, &root,
+                                  &guest, &note, NULL),
+                     0);
+    ck_assert_int_eq(guest_define(world.guests, "x", &definition, GUEST_DEFINE_TO_KEEP, &root,
+                                  &guest, &note, NULL),
                      -EAGAIN);
     ck_assert_str_eq(guest_name(guest_next(world.guests, NULL)), "db"); /* by name */
     ck_assert_int_eq(guest_undefine(guest_find(world.guests, "db"), &root, NULL), 0);
-    ck_assert_int_eq(guest_define(world.guests, "x", &definition, &root, &guest, &note, NULL), 0);
+    ck_assert_int_eq(guest_define(world.guests, "x", &definition, GUEST_DEFINE_TO_KEEP, &root,
+                                  &guest, &note, NULL),
+                     0);
     tear_down();
 }
 END_TEST
