@@ -21,6 +21,7 @@ class AdoptTest(QvmdTest):
         after = self.qvmd.guest(name)
         for member in ("pid", "instance", "started", "memory", "vcpus"):
             self.assertEqual(after[member], before[member], member)
+        self.assert_console(name, "> ")  # what is typed before it reads is forgotten
         self.qvmd.type(name, "echo still_here\r")
         self.assert_console(name, "\nstill_here")
 
