@@ -33,8 +33,30 @@ void log_to(int fd, unsigned level_set, bool with_priority);
 /* Give a second descriptor its own set (`logger` with two destinations); -1 takes it away. */
 void log_also_to(int fd, unsigned level_set);
 
+/* Loggers of the host: daemons that take datagrams at a socket. */
+enum log_system {
+    LOG_SYSLOG,  /* syslog(3)'s, at LOG_SYSLOG_PATH */
+    LOG_JOURNAL, /* systemd's, at LOG_JOURNAL_PATH */
+    LOG_SYSTEM_COUNT
+};
+#define LOG_SYSLOG_PATH  "/dev/log"
+#define LOG_JOURNAL_PATH "/run/systemd/journal/socket"
+
+/* A descriptor for lines to the logger whose socket is `path`: it never blocks. -ENOENT,
+ * -ECONNREFUSED: there is none. */
+int log_connect(const char *path);
+
+/* Give that logger, at `fd`, its set; `name` is who speaks (both are borrowed). -1 takes it away.
+ */
+void log_to_system(enum log_system system, int fd, unsigned level_set, const char *name);
+
+/* One line to that logger alone, whatever its set is; no other than log_line(). */
+void log_system_line(enum log_system system, enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* The level called `name`, or -1. */
 int log_level_find(const char *name);
+const char *log_level_name(enum log_level level);
 
 /* Write one line, cut at 1,024 bytes; control characters become '?'. Any thread; one write(2). */
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
