@@ -53,11 +53,11 @@ int conf_set(const struct conf_option *row, const struct conf_word *argument, vo
         *(const char **)member = argument->text;
         return 0;
     case CONF_KIND_BOOL:
-        return conf_bool(argument, member, err);
+        return conf_bool(argument, row->name, member, err);
     case CONF_KIND_NUMBER:
-        return conf_number(argument, CONF_DECIMAL, row->min, row->max, member, err);
+        return conf_number(argument, row->name, CONF_DECIMAL, row->min, row->max, member, err);
     case CONF_KIND_ADDRESS:
-        return conf_number(argument, CONF_HEX, row->min, row->max, member, err);
+        return conf_number(argument, row->name, CONF_HEX, row->min, row->max, member, err);
     case CONF_KIND_CHOICE:
         return set_choice(row, argument, member, err);
     case CONF_KIND_HANDLER:
@@ -197,6 +197,24 @@ static int read_option(struct conf_scope *scope, const struct conf_word *word)
     return row != NULL ? apply(scope, row, word) : refuse(scope, word);
 }
 
+/* An option at the end of a file takes its argument from what comes behind that file, where it most
+ * likely was not meant: if that goes wrong, both places are told. */
+static void tell_option(const struct conf_scope *scope, const struct conf_word *option)
+{
+    const struct conf_word *last = &scope->words->list[scope->next - 1];
+    struct err *err = scope->err;
+    char place[CONF_PLACE_SIZE];
+    size_t used;
+
+    if (err == NULL || last->part == option->part || option->part->name == NULL) {
+        return;
+    }
+    used = strlen(err->msg);
+    (void)snprintf(err->msg + used, sizeof(err->msg) - used,
+                   "; '%s' at %s, where its file ends, takes it for its argument", option->text,
+                   conf_place(option, place));
+}
+
 int conf_read(struct conf_scope *scope)
 {
     const struct conf_word *word;
@@ -204,6 +222,9 @@ int conf_read(struct conf_scope *scope)
 
     while (r == 0 && (word = conf_next(scope)) != NULL) {
         r = read_option(scope, word);
+        if (r != 0) {
+            tell_option(scope, word);
+        }
     }
     return r;
 }

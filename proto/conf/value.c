@@ -3,13 +3,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 #include <strings.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
+#include "proto/base/log.h"
 #include "proto/conf/words.h"
 
+#define FILTER_SIZE       16 /* of the name of a log filter */
 #define NAME_MAX_COMPARED 31 /* longer words are nobody's slip */
 
 static int digit_of(char c)
@@ -90,15 +93,16 @@ int conf_parse_bool(const char *text, bool *value)
     return -EINVAL;
 }
 
-int conf_bool(const struct conf_word *word, bool *value, struct err *err)
+int conf_bool(const struct conf_word *word, const char *what, bool *value, struct err *err)
 {
     if (conf_parse_bool(word->text, value) != 0) {
-        return conf_fail(err, word, "'%s' is neither of on off yes no true false 1 0", word->text);
+        return conf_fail(err, word, "%s: '%s' is neither of on off yes no true false 1 0", what,
+                         word->text);
     }
     return 0;
 }
 
-int conf_number_in(const struct conf_word *word, const char *text, size_t size,
+int conf_number_in(const struct conf_word *word, const char *what, const char *text, size_t size,
                    enum conf_radix radix, uint64_t min, uint64_t max, uint64_t *value,
                    struct err *err)
 {
@@ -106,23 +110,70 @@ int conf_number_in(const struct conf_word *word, const char *text, size_t size,
     int r = conf_parse_number(text, size, radix, &number);
 
     if (r == -EINVAL) {
-        return conf_fail(err, word, "'%.*s' is not a %s number", (int)size, text,
-                         radix == CONF_HEX ? "hexadecimal" : "decimal");
+        return conf_fail(err, word, "%s: '%.*s' is not a %s number%s", what, (int)size, text,
+                         radix == CONF_HEX ? "hexadecimal" : "decimal",
+                         size > 1 && text[0] >= '0' && text[0] <= '9' ? "; one may end in K, M or G"
+                                                                      : "");
     }
     if (r != 0 || number < min || number > max) {
         return conf_fail(err, word,
-                         radix == CONF_HEX ? "'%.*s' is not between 0x%" PRIx64 " and 0x%" PRIx64
-                                           : "'%.*s' is not between %" PRIu64 " and %" PRIu64,
-                         (int)size, text, min, max);
+                         radix == CONF_HEX ? "%s: '%.*s' is not between 0x%" PRIx64
+                                             " and 0x%" PRIx64
+                                           : "%s: '%.*s' is not between %" PRIu64 " and %" PRIu64,
+                         what, (int)size, text, min, max);
     }
     *value = number;
     return 0;
 }
 
-int conf_number(const struct conf_word *word, enum conf_radix radix, uint64_t min, uint64_t max,
-                uint64_t *value, struct err *err)
+int conf_number(const struct conf_word *word, const char *what, enum conf_radix radix, uint64_t min,
+                uint64_t max, uint64_t *value, struct err *err)
 {
-    return conf_number_in(word, word->text, strlen(word->text), radix, min, max, value, err);
+    return conf_number_in(word, what, word->text, strlen(word->text), radix, min, max, value, err);
+}
+
+static int refuse_filter(const char *text, size_t size, struct err *err)
+{
+    char name[FILTER_SIZE] = "";
+    struct conf_nearest nearest = {.word = name};
+
+    if (size < sizeof(name)) {
+        memcpy(name, text, size);
+    }
+    for (unsigned level = 0; level < LOG_LEVEL_COUNT; level++) {
+        conf_nearest_offer(&nearest, log_level_name((enum log_level)level));
+    }
+    if (nearest.best != NULL) {
+        return err_set(err, -EINVAL, "'%s' is no filter; did you mean '%s'?", name, nearest.best);
+    }
+    return err_set(err, -EINVAL,
+                   "'%.*s' is no filter: fatal internal error warn info debug verbose",
+                   size < INT_MAX ? (int)size : INT_MAX, text);
+}
+
+int conf_filters(const char *text, unsigned *set, struct err *err)
+{
+    unsigned found = 0;
+
+    for (;;) {
+        size_t size = strcspn(text, ",");
+        char name[FILTER_SIZE] = "";
+        int level;
+
+        if (size < sizeof(name)) {
+            memcpy(name, text, size);
+        }
+        level = log_level_find(name);
+        if (level < 0) {
+            return refuse_filter(text, size, err);
+        }
+        found |= LOG_BIT((unsigned)level);
+        if (text[size] == '\0') {
+            *set = found;
+            return 0;
+        }
+        text += size + 1;
+    }
 }
 
 static size_t smallest(size_t a, size_t b, size_t c)
@@ -132,27 +183,30 @@ static size_t smallest(size_t a, size_t b, size_t c)
     return ab < c ? ab : c;
 }
 
-/* How many letters must be changed, added or left out to make `a` of `b`. */
+/* How many letters must be changed, added, left out, or exchanged with the next one, to make `a`
+ * of `b`. */
 static size_t distance_between(const char *a, size_t a_size, const char *b, size_t b_size)
 {
-    size_t row[NAME_MAX_COMPARED + 1];
+    size_t rows[3][NAME_MAX_COMPARED + 1];
 
     for (size_t j = 0; j <= b_size; j++) {
-        row[j] = j;
+        rows[0][j] = j;
     }
     for (size_t i = 1; i <= a_size; i++) {
-        size_t diagonal = row[0];
+        size_t *row = rows[i % 3];
+        const size_t *last = rows[(i - 1) % 3];
+        const size_t *second = rows[(i + 1) % 3];
 
         row[0] = i;
         for (size_t j = 1; j <= b_size; j++) {
-            size_t above = row[j];
-
             row[j] =
-                smallest(row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1));
-            diagonal = above;
+                smallest(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+                row[j] = smallest(row[j], row[j], second[j - 2] + 1);
+            }
         }
     }
-    return row[b_size];
+    return rows[a_size % 3][b_size];
 }
 
 void conf_nearest_offer(struct conf_nearest *nearest, const char *name)

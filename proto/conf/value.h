@@ -20,15 +20,19 @@ int conf_parse_number(const char *text, size_t size, enum conf_radix radix, uint
 /* on off yes no true false 1 0. -EINVAL otherwise. */
 int conf_parse_bool(const char *text, bool *value);
 
-/* The same for a whole word, with the sentence for the user; min <= value <= max. */
-int conf_bool(const struct conf_word *word, bool *value, struct err *err);
-int conf_number(const struct conf_word *word, enum conf_radix radix, uint64_t min, uint64_t max,
-                uint64_t *value, struct err *err);
+/* The same for a whole word, with the sentence for the user, which says of `what` (an option, or a
+ * part of what it takes) the word is the value; min <= value <= max. */
+int conf_bool(const struct conf_word *word, const char *what, bool *value, struct err *err);
+int conf_number(const struct conf_word *word, const char *what, enum conf_radix radix, uint64_t min,
+                uint64_t max, uint64_t *value, struct err *err);
 
 /* The same for `size` bytes of a word that holds more. */
-int conf_number_in(const struct conf_word *word, const char *text, size_t size,
+int conf_number_in(const struct conf_word *word, const char *what, const char *text, size_t size,
                    enum conf_radix radix, uint64_t min, uint64_t max, uint64_t *value,
                    struct err *err);
+
+/* The set of levels (proto/base/log.h) in `F,F..`. -EINVAL: `err` has a sentence without place. */
+int conf_filters(const char *text, unsigned *set, struct err *err);
 
 /* A known name that `word` is perhaps a slip of: begin with {.word = ...}, offer every name, read
  * `best` (NULL: none is near). */

@@ -3,15 +3,19 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/base/err.h"
+#include "proto/conf/regions.h"
 
 #define ENV_OPEN    "$env{"
 #define ASINFO_OPEN "$asinfo_"
+#define START_OPEN  "$asinfo_start{"
+#define LENGTH_OPEN "$asinfo_length{"
 #define UTF8_MARK   "\xef\xbb\xbf" /* some editors begin a text with it */
 
 /* Where the lexer stands. `line` counts the lines of a text and the words of a command line. */
@@ -23,6 +27,7 @@ struct lexer {
     struct conf_word word; /* the one that is being read */
     size_t word_start;     /* its first byte in the arena */
     const char *const *env;
+    const struct conf_regions *regions;
     conf_env_name_fn on_name; /* not NULL: names are told, and their values are empty */
     void *context;
     struct err *err;
@@ -45,14 +50,17 @@ int conf_fail(struct err *err, const struct conf_word *word, const char *format,
     (void)err_vset(err, -ENOEXEC, format, args);
     va_end(args);
     (void)err_prefix(err, "%s: ", conf_place(word, place));
-    if (err != NULL) {
-        for (char *at = err->msg; *at != '\0'; at++) {
-            if (*at == '\n' || *at == '\t') {
-                *at = '?'; /* a sentence is one line */
-            }
+    conf_one_line(err);
+    return -ENOEXEC;
+}
+
+void conf_one_line(struct err *err)
+{
+    for (char *at = err != NULL ? err->msg : NULL; at != NULL && *at != '\0'; at++) {
+        if (*at == '\n' || *at == '\t') {
+            *at = '?';
         }
     }
-    return -ENOEXEC;
 }
 
 static int reserve_text(struct lexer *lexer, size_t more)
@@ -195,15 +203,47 @@ static bool stands_here(const struct lexer *lexer, const char *text)
     return (size_t)(lexer->end - lexer->at) >= size && memcmp(lexer->at, text, size) == 0;
 }
 
-/* One character of a word, or one $env{}. */
+/* At "$asinfo_": replace it. */
+static int read_asinfo(struct lexer *lexer)
+{
+    static const struct conf_regions none;
+    bool is_start = stands_here(lexer, START_OPEN);
+    const char *from = lexer->at + strlen(is_start ? START_OPEN : LENGTH_OPEN);
+    const char *stop = NULL;
+    const struct conf_region *region = NULL;
+    char name[CONF_REGION_NAME_SIZE], number[32];
+    struct err words = {0};
+
+    if (is_start || stands_here(lexer, LENGTH_OPEN)) {
+        stop = memchr(from, '}', (size_t)(lexer->end - from));
+    }
+    if (stop == NULL || stop == from || (size_t)(stop - from) >= sizeof(name) ||
+        memchr(from, '\n', (size_t)(stop - from)) != NULL) {
+        return conf_fail(lexer->err, &lexer->word,
+                         "'$asinfo_' wants to be '$asinfo_start{NAME}' or '$asinfo_length{NAME}', "
+                         "with the name of a memory region of the host");
+    }
+    lexer->at = stop + 1;
+    if (lexer->on_name != NULL) {
+        return push(lexer, "0", 1); /* only names are looked for */
+    }
+    (void)snprintf(name, sizeof(name), "%.*s", (int)(stop - from), from);
+    if (conf_regions_find(lexer->regions != NULL ? lexer->regions : &none, name, &region, &words) !=
+        0) {
+        return conf_fail(lexer->err, &lexer->word, "%s", words.msg);
+    }
+    (void)snprintf(number, sizeof(number), "0x%" PRIx64, is_start ? region->start : region->size);
+    return push(lexer, number, strlen(number));
+}
+
+/* One character of a word, or one $env{} or $asinfo. */
 static int read_char(struct lexer *lexer)
 {
     if (stands_here(lexer, ENV_OPEN)) {
         return read_env(lexer);
     }
     if (stands_here(lexer, ASINFO_OPEN)) {
-        return conf_fail(lexer->err, &lexer->word,
-                         "'$asinfo_start{}' and '$asinfo_length{}' are not supported yet");
+        return read_asinfo(lexer);
     }
     return push(lexer, lexer->at++, 1);
 }
@@ -336,10 +376,27 @@ static int read_parts(struct lexer *lexer, const struct conf_part *parts, size_t
     return r;
 }
 
+bool conf_parts_want_regions(const struct conf_part *parts, size_t part_count)
+{
+    for (size_t i = 0; i < part_count; i++) {
+        if (memmem(parts[i].text, parts[i].size, ASINFO_OPEN, strlen(ASINFO_OPEN)) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int conf_words_read(struct conf_words *words, const struct conf_part *parts, size_t part_count,
                     const char *const *env, struct err *err)
 {
-    struct lexer lexer = {.words = words, .env = env, .err = err};
+    return conf_words_read_regions(words, parts, part_count, env, NULL, err);
+}
+
+int conf_words_read_regions(struct conf_words *words, const struct conf_part *parts,
+                            size_t part_count, const char *const *env,
+                            const struct conf_regions *regions, struct err *err)
+{
+    struct lexer lexer = {.words = words, .env = env, .regions = regions, .err = err};
     const char *text;
     int r;
 

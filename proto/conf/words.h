@@ -4,10 +4,12 @@
  * Plain text, read from start to end. `#` outside quotes starts a comment to the end of the line;
  * newlines are white space. "..." makes one word (or a part of one) with spaces, and may run over
  * lines; inside quotes a `\` at line end joins lines and \" is a quote. $env{NAME} is replaced by
- * a value from the caller's list and is not read again. A word of the command line is taken as it
- * stands, but for $env{}. Outside quotes control characters are white space (tab, newline, return)
- * or refused; inside, tab and newline may stand. Every error begins with FILE:LINE:, or with
- * "command line:N:" for the N-th word of a command line, counted from 1. */
+ * a value from the caller's list and is not read again; $asinfo_start{NAME} and
+ * $asinfo_length{NAME} by the hexadecimal address and size of a memory region of the host. A word
+ * of the command line is taken as it stands, but for these. Outside quotes control characters are
+ * white space (tab, newline, return) or refused; inside, tab and newline may stand. Every error
+ * begins with FILE:LINE:, or with "command line:N:" for the N-th word of a command line, counted
+ * from 1. */
 #ifndef QVM_PROTO_CONF_WORDS_H
 #define QVM_PROTO_CONF_WORDS_H
 
@@ -54,6 +56,16 @@ struct conf_words {
  * (-ENOEXEC with FILE:LINE in `err`, or -ENOMEM) `words` is empty. Ends with conf_words_fini(). */
 int conf_words_read(struct conf_words *words, const struct conf_part *parts, size_t part_count,
                     const char *const *env, struct err *err);
+
+/* The same, with memory regions of the host that have names; NULL: there are none. */
+struct conf_regions;
+int conf_words_read_regions(struct conf_words *words, const struct conf_part *parts,
+                            size_t part_count, const char *const *env,
+                            const struct conf_regions *regions, struct err *err);
+
+/* Whether some part may speak of a memory region of the host. */
+bool conf_parts_want_regions(const struct conf_part *parts, size_t part_count);
+
 void conf_words_fini(struct conf_words *words);
 
 /* Call `on_name` for each $env{NAME} of the parts, as often as it stands there, so that the values
@@ -65,7 +77,10 @@ int conf_env_names(const struct conf_part *parts, size_t part_count, conf_env_na
 /* "FILE:LINE" of `word` into `place`, which is returned. */
 const char *conf_place(const struct conf_word *word, char place[CONF_PLACE_SIZE]);
 
-/* Set `err` to "FILE:LINE: SENTENCE" and return -ENOEXEC. */
+/* A sentence is one line, whatever the word was that it quotes. NULL is fine. */
+void conf_one_line(struct err *err);
+
+/* Set `err` to "FILE:LINE: SENTENCE", one line, and return -ENOEXEC. */
 int conf_fail(struct err *err, const struct conf_word *word, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
