@@ -195,13 +195,23 @@ int console_ring_map(int fd, const struct console_ring **ring, struct err *err)
     if (memory == MAP_FAILED) {
         return err_sys(err, -errno, "cannot map the console's memory");
     }
+    (void)madvise(memory, CONSOLE_RING_SIZE, MADV_DONTFORK); /* children have no use for it */
     r = console_ring_check(memory, CONSOLE_RING_SIZE, err);
     if (r != 0) {
         console_ring_unmap(memory);
         return r;
     }
     *ring = memory;
+    console_ring_rest(*ring);
     return 0;
+}
+
+void console_ring_rest(const struct console_ring *ring)
+{
+    void *memory;
+
+    memcpy(&memory, &ring, sizeof(memory));
+    (void)madvise(memory, CONSOLE_RING_SIZE, MADV_DONTNEED); /* shared: nothing is lost */
 }
 
 void console_ring_unmap(const struct console_ring *ring)

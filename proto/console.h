@@ -40,6 +40,9 @@ int console_ring_create(int *fd, struct console_ring **ring, struct err *err);
 int console_ring_map(int fd, const struct console_ring **ring, struct err *err);
 void console_ring_unmap(const struct console_ring *ring); /* NULL is fine */
 
+/* Nobody will read for a while: what was looked at no longer counts as the reader's memory. */
+void console_ring_rest(const struct console_ring *ring);
+
 /* Whether `memory` (`size` bytes) holds a ring that this code can read; -EPROTO with a sentence
  * otherwise. console_ring_map has done this. */
 int console_ring_check(const void *memory, size_t size, struct err *err);

@@ -66,7 +66,7 @@ enum msg_method {
 };
 #undef METHOD
 
-#define CONTROL(id, name, from, type, doc) CONTROL_##id,
+#define CONTROL(id, name, from, since, type, doc) CONTROL_##id,
 enum msg_control {
 #include "proto/messages.def"
     CONTROL_COUNT
@@ -83,6 +83,16 @@ extern const struct msg_method_info msg_methods[METHOD_COUNT];
 
 /* The method called `name`, or -1. */
 int msg_method_find(const char *name);
+
+/* The guest that a struct is about: its member `name`, or NULL. */
+const char *msg_name_of(enum msg_struct type, const void *body);
+
+/* The same of its member `device`. */
+const char *msg_device_of(enum msg_struct type, const void *body);
+
+/* Its member `request_id`, or NULL; and to set it: false, it has none. */
+const char *msg_request_id_of(enum msg_struct type, const void *body);
+bool msg_set_request_id(enum msg_struct type, void *body, char *id);
 
 /* Free what a decoded struct owns (NULL and the half-decoded are fine) and zero it. */
 void msg_fini(enum msg_struct type, void *body);
@@ -128,7 +138,7 @@ int msg_request_format_json(int64_t id, const char *method, const char *params, 
 
 struct msg_reply {
     int64_t id;              /* of the request */
-    char *result;            /* JSON text of the result; NULL: refused, or an event */
+    void *result;            /* for msg_reply_read() and _text(); NULL: refused, or an event */
     struct msg_event *event; /* a notification */
     int code;                /* negative errno of the refusal */
     char *error_name;        /* its stable name */
@@ -138,6 +148,11 @@ struct msg_reply {
 int msg_reply_parse(const char *line, size_t size, struct msg_reply *reply, struct err *err);
 void msg_reply_fini(struct msg_reply *reply);
 
+/* Its result as a struct, like msg_decode(); and as JSON text, to be freed. NULL: no memory. */
+int msg_reply_read(const struct msg_reply *reply, enum msg_struct type, void *body,
+                   struct err *err);
+char *msg_reply_text(const struct msg_reply *reply);
+
 /* The OpenRPC document (spec.open-rpc.org, 1.2.6) of the whole API, JSON text to be freed. */
 char *msg_openrpc(const char *version);
 
@@ -146,6 +161,7 @@ char *msg_openrpc(const char *version);
 struct msg_control_info {
     const char *name;
     bool from_qvmd, from_qvm;
+    int since; /* the first version of the control protocol that knows it */
     enum msg_struct type;
 };
 extern const struct msg_control_info msg_controls[CONTROL_COUNT];

@@ -1,4 +1,4 @@
-/* Structs to and from JSON values, driven by the tables of msg_types.c. */
+/* Structs from JSON values, driven by the tables of msg_types.c. */
 #include "proto/msg_codec.h"
 
 #include <errno.h>
@@ -16,11 +16,6 @@
 static void *slot_at(void *body, size_t offset)
 {
     return (char *)body + offset;
-}
-
-static const void *const_slot_at(const void *body, size_t offset)
-{
-    return (const char *)body + offset;
 }
 
 static void *element_at(void *list, enum msg_struct type, size_t i)
@@ -88,95 +83,7 @@ void msg_free(enum msg_struct type, void *body)
     free(body);
 }
 
-/* ---- struct to JSON ---- */
-
-static json_t *make_text(const char *text, enum msg_texts texts)
-{
-    return texts == MSG_TOLD ? msg_json_tell(text) : json_string(text);
-}
-
-static json_t *make_list(const struct msg_field *field, const void *list, size_t count,
-                         enum msg_texts texts)
-{
-    auto_json json_t *array = json_array();
-
-    for (size_t i = 0; list != NULL && i < count; i++) {
-        json_t *element =
-            field->kind == MSG_STRS
-                ? make_text(((char *const *)list)[i], texts)
-                : msg_json_make(field->type, (const char *)list + i * msg_types[field->type].size,
-                                texts);
-
-        if (json_array_append_new(array, element) != 0) {
-            return NULL;
-        }
-    }
-    return take_ptr(array);
-}
-
-static json_t *make_bytes(const uint8_t *data, size_t size)
-{
-    auto_free char *text = base64_encode(data, size);
-
-    return text != NULL ? json_string(text) : NULL;
-}
-
-/* The value of a field; *is_empty tells that it may be left out. */
-static json_t *make_field(const struct msg_field *field, const void *body, enum msg_texts texts,
-                          bool *is_empty)
-{
-    const void *slot = const_slot_at(body, field->offset);
-    const size_t *count = const_slot_at(body, field->count_offset);
-    const void *pointer = NULL;
-
-    if (field->kind != MSG_INT && field->kind != MSG_BOOL && field->kind != MSG_ENUM) {
-        pointer = *(const void *const *)slot;
-        *is_empty = pointer == NULL;
-    }
-    switch (field->kind) {
-    case MSG_STR:
-    case MSG_NAME:
-        return pointer != NULL ? make_text(pointer, texts) : NULL;
-    case MSG_INT:
-        *is_empty = *(const int64_t *)slot == 0;
-        return json_integer(*(const int64_t *)slot);
-    case MSG_BOOL:
-        *is_empty = !*(const bool *)slot;
-        return json_boolean(*(const bool *)slot);
-    case MSG_ENUM:
-        *is_empty = words_name(field->table, *(const int *)slot) == NULL;
-        return *is_empty ? NULL : json_string(words_name(field->table, *(const int *)slot));
-    case MSG_BYTES:
-        *is_empty = *count == 0;
-        return make_bytes(pointer, *count);
-    case MSG_LIST:
-    case MSG_STRS:
-        *is_empty = false; /* a list is always there, so that readers need not ask */
-        return make_list(field, pointer, *count, texts);
-    case MSG_OBJ:
-        return pointer != NULL ? msg_json_make(field->type, pointer, texts) : NULL;
-    }
-    return NULL;
-}
-
-json_t *msg_json_make(enum msg_struct type, const void *body, enum msg_texts texts)
-{
-    const struct msg_type *t = &msg_types[type];
-    auto_json json_t *object = json_object();
-
-    for (size_t i = 0; i < t->field_count; i++) {
-        bool is_empty = false;
-        auto_json json_t *value = make_field(&t->fields[i], body, texts, &is_empty);
-
-        if (is_empty && !t->fields[i].must) {
-            continue;
-        }
-        if (value == NULL || json_object_set(object, t->fields[i].name, value) != 0) {
-            return NULL;
-        }
-    }
-    return take_ptr(object);
-}
+/* ---- values to text ---- */
 
 char *msg_json_text(const json_t *value, const char *end)
 {
@@ -188,23 +95,6 @@ char *msg_json_text(const json_t *value, const char *end)
         memcpy(text + size, end, strlen(end) + 1);
     }
     return text;
-}
-
-static char *encode(enum msg_struct type, const void *body, enum msg_texts texts)
-{
-    auto_json json_t *object = msg_json_make(type, body, texts);
-
-    return object != NULL ? msg_json_text(object, "") : NULL;
-}
-
-char *msg_encode(enum msg_struct type, const void *body)
-{
-    return encode(type, body, MSG_EXACT);
-}
-
-char *msg_encode_told(enum msg_struct type, const void *body)
-{
-    return encode(type, body, MSG_TOLD);
 }
 
 /* ---- JSON to struct ---- */

@@ -6,22 +6,23 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/msg_codec.h"
+#include "proto/msg_write.h"
 
 char *msg_control_format(enum msg_control control, const void *body)
 {
     static const struct msg_none nothing;
-    auto_json json_t *packet = json_object();
-    const void *content = body != NULL ? body : &nothing;
     /* What is asked for must be that and no other; the rest is told to people. */
-    enum msg_texts texts = control == CONTROL_ask ? MSG_EXACT : MSG_TOLD;
-    json_t *value = body != NULL || msg_controls[control].type == MSG_none
-                        ? msg_json_make(msg_controls[control].type, content, texts)
-                        : NULL;
+    struct msg_writer out = {.texts = control == CONTROL_ask ? MSG_EXACT : MSG_TOLD};
 
-    if (json_object_set_new(packet, msg_controls[control].name, value) != 0) {
+    if (body == NULL && msg_controls[control].type != MSG_none) {
         return NULL;
     }
-    return msg_json_text(packet, "");
+    msg_write_raw(&out, "{\"");
+    msg_write_raw(&out, msg_controls[control].name);
+    msg_write_raw(&out, "\":");
+    msg_write_struct(&out, msg_controls[control].type, body != NULL ? body : &nothing);
+    msg_write_raw(&out, "}");
+    return msg_writer_take(&out);
 }
 
 static int find_control(const char *name, bool from_qvmd, struct err *err)

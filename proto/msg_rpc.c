@@ -6,6 +6,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/msg_codec.h"
+#include "proto/msg_write.h"
 
 /* The answer of discover is a document of its own, so its struct in the list has no members. */
 
@@ -113,94 +114,121 @@ void msg_request_fini(struct msg_request *request)
     *request = (struct msg_request){.method = -1};
 }
 
-static json_t *make_envelope(void)
+/* The beginning of every line. */
+static void begin(struct msg_writer *out, enum msg_texts texts)
 {
-    json_t *envelope = json_object();
-
-    (void)json_object_set_new(envelope, "jsonrpc", json_string("2.0")); /* seen when it is read */
-    return envelope;
+    *out = (struct msg_writer){.texts = texts};
+    msg_write_raw(out, "{\"jsonrpc\":\"2.0\",");
 }
 
-/* Put `value` (handed over) into the envelope and make the line; NULL if anything is missing. */
-static char *finish(json_t *envelope, const char *key, json_t *value)
+static char *end(struct msg_writer *out)
 {
-    if (json_object_set_new(envelope, key, value) != 0) {
-        return NULL;
-    }
-    return msg_json_text(envelope, "\n");
+    msg_write_raw(out, "}\n");
+    return msg_writer_take(out);
 }
 
-static char *request_line(int64_t id, const char *method, json_t *params)
+static void begin_request(struct msg_writer *out, int64_t id, const char *method)
 {
-    auto_json json_t *envelope = make_envelope();
-
-    (void)json_object_set_new(envelope, "id", json_integer(id));
-    (void)json_object_set_new(envelope, "method", json_string(method));
-    return finish(envelope, "params", params);
+    begin(out, MSG_EXACT);
+    msg_write_raw(out, "\"id\":");
+    msg_write_number(out, id);
+    msg_write_raw(out, ",\"method\":");
+    msg_write_string(out, method);
+    msg_write_raw(out, ",\"params\":");
 }
 
 char *msg_request_format(int64_t id, enum msg_method method, const void *params)
 {
-    return request_line(id, msg_methods[method].name,
-                        msg_json_make(msg_methods[method].params, params, MSG_EXACT));
+    struct msg_writer out;
+
+    begin_request(&out, id, msg_methods[method].name);
+    msg_write_struct(&out, msg_methods[method].params, params);
+    return end(&out);
 }
 
 int msg_request_format_json(int64_t id, const char *method, const char *params, char **line,
                             struct err *err)
 {
-    json_t *value = NULL;
+    auto_json json_t *value = NULL;
+    auto_free char *compact = NULL;
+    struct msg_writer out;
     int r = msg_json_load(params, strlen(params), &value, err);
 
     if (r != 0) {
         return err_set(err, -EINVAL, "the params are not JSON");
     }
     if (!json_is_object(value)) {
-        json_decref(value);
         return err_set(err, -EINVAL, "the params must be a JSON object");
     }
-    *line = request_line(id, method, value);
-    return *line != NULL ? 0 : err_set(err, -ENOMEM, "out of memory");
+    compact = msg_json_text(value, "");
+    if (compact == NULL) {
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    begin_request(&out, id, method);
+    msg_write_raw(&out, compact);
+    *line = end(&out);
+    return *line != NULL ? 0 : err_set(err, -EINVAL, "the method's name is not UTF-8 text");
 }
 
 /* ---- answers ---- */
 
-static char *answer(const char *id, const char *key, json_t *value)
+static void begin_answer(struct msg_writer *out, const char *id, const char *key)
 {
-    auto_json json_t *envelope = make_envelope();
-    json_t *id_value = id != NULL ? json_loads(id, JSON_DECODE_ANY, NULL) : json_null();
-
-    if (json_object_set_new(envelope, "id", id_value) != 0) {
-        json_decref(value);
-        return NULL;
-    }
-    return finish(envelope, key, value);
+    begin(out, MSG_TOLD);
+    msg_write_raw(out, "\"id\":");
+    msg_write_raw(out, id != NULL ? id : "null");
+    msg_write_raw(out, ",\"");
+    msg_write_raw(out, key);
+    msg_write_raw(out, "\":");
 }
 
 char *msg_result_format(const char *id, enum msg_struct type, const void *result)
 {
-    return answer(id, "result", msg_json_make(type, result, MSG_TOLD));
+    struct msg_writer out;
+
+    begin_answer(&out, id, "result");
+    msg_write_struct(&out, type, result);
+    return end(&out);
 }
 
 char *msg_result_format_json(const char *id, const char *json)
 {
-    return answer(id, "result", json_loads(json, 0, NULL));
+    auto_json json_t *value = json_loads(json, 0, NULL);
+    auto_free char *compact = value != NULL ? msg_json_text(value, "") : NULL;
+    struct msg_writer out;
+
+    if (compact == NULL) {
+        return NULL;
+    }
+    begin_answer(&out, id, "result");
+    msg_write_raw(&out, compact);
+    return end(&out);
 }
 
 char *msg_error_format(const char *id, const struct err *err)
 {
     const struct error_word *word = error_by_code(err->code);
+    struct msg_writer out;
 
-    return answer(id, "error",
-                  json_pack("{s:i, s:o, s:{s:s}}", "code", word->rpc_code, "message",
-                            msg_json_tell(err->msg), "data", "name", word->name));
+    begin_answer(&out, id, "error");
+    msg_write_raw(&out, "{\"code\":");
+    msg_write_number(&out, word->rpc_code);
+    msg_write_raw(&out, ",\"message\":");
+    msg_write_string(&out, err->msg);
+    msg_write_raw(&out, ",\"data\":{\"name\":");
+    msg_write_string(&out, word->name);
+    msg_write_raw(&out, "}}");
+    return end(&out);
 }
 
 char *msg_event_format(const struct msg_event *event)
 {
-    auto_json json_t *envelope = make_envelope();
+    struct msg_writer out;
 
-    (void)json_object_set_new(envelope, "method", json_string("event"));
-    return finish(envelope, "params", msg_json_make(MSG_event, event, MSG_TOLD));
+    begin(&out, MSG_TOLD);
+    msg_write_raw(&out, "\"method\":\"event\",\"params\":");
+    msg_write_struct(&out, MSG_event, event);
+    return end(&out);
 }
 
 static char *copy_text(const json_t *value, const char *otherwise)
@@ -241,7 +269,6 @@ static int read_event(const json_t *envelope, struct msg_reply *reply, struct er
 int msg_reply_parse(const char *line, size_t size, struct msg_reply *reply, struct err *err)
 {
     auto_json json_t *envelope = NULL;
-    const json_t *result;
     int r;
 
     *reply = (struct msg_reply){0};
@@ -253,10 +280,9 @@ int msg_reply_parse(const char *line, size_t size, struct msg_reply *reply, stru
         return read_event(envelope, reply, err);
     }
     reply->id = json_integer_value(json_object_get(envelope, "id"));
-    result = json_object_get(envelope, "result");
-    if (result != NULL) {
-        reply->result = msg_json_text(result, "");
-        return reply->result != NULL ? 0 : -ENOMEM;
+    reply->result = json_incref(json_object_get(envelope, "result"));
+    if (reply->result != NULL) {
+        return 0;
     }
     if (!json_is_object(json_object_get(envelope, "error"))) {
         return err_set(err, -EPROTO, "the reply holds neither a result nor an error");
@@ -264,9 +290,29 @@ int msg_reply_parse(const char *line, size_t size, struct msg_reply *reply, stru
     return read_error(json_object_get(envelope, "error"), reply);
 }
 
+int msg_reply_read(const struct msg_reply *reply, enum msg_struct type, void *body, struct err *err)
+{
+    auto_free void *copy = calloc(1, msg_types[type].size + 1);
+    int r;
+
+    if (copy == NULL) {
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    r = msg_json_read(type, reply->result, false, "", copy, err);
+    if (r == 0) {
+        memcpy(body, copy, msg_types[type].size);
+    }
+    return r;
+}
+
+char *msg_reply_text(const struct msg_reply *reply)
+{
+    return msg_json_text(reply->result, "");
+}
+
 void msg_reply_fini(struct msg_reply *reply)
 {
-    free(reply->result);
+    json_decref(reply->result);
     msg_free(MSG_event, reply->event);
     free(reply->error_name);
     free(reply->message);

@@ -59,8 +59,8 @@ const struct msg_method_info msg_methods[METHOD_COUNT] = {
 
 enum sender { QVMD = 1, QVM = 2, BOTH = 3 };
 
-#define CONTROL(id, name_, from_, type_, doc_)                                                     \
-    {name_, ((from_)&QVMD) != 0, ((from_)&QVM) != 0, MSG_##type_},
+#define CONTROL(id, name_, from_, since_, type_, doc_)                                             \
+    {name_, ((from_)&QVMD) != 0, ((from_)&QVM) != 0, since_, MSG_##type_},
 const struct msg_control_info msg_controls[CONTROL_COUNT] = {
 #include "proto/messages.def"
 };
@@ -74,4 +74,51 @@ int msg_method_find(const char *name)
         }
     }
     return -1;
+}
+
+static const struct msg_field *find_field(enum msg_struct type, int kind, const char *name)
+{
+    const struct msg_type *t = &msg_types[type];
+
+    for (size_t i = 0; i < t->field_count; i++) {
+        if ((int)t->fields[i].kind == kind && strcmp(t->fields[i].name, name) == 0) {
+            return &t->fields[i];
+        }
+    }
+    return NULL;
+}
+
+static const char *text_of(const struct msg_field *field, const void *body)
+{
+    const char *text = NULL;
+
+    if (field != NULL) {
+        memcpy(&text, (const char *)body + field->offset, sizeof(text));
+    }
+    return text;
+}
+
+const char *msg_name_of(enum msg_struct type, const void *body)
+{
+    return text_of(find_field(type, MSG_NAME, "name"), body);
+}
+
+const char *msg_device_of(enum msg_struct type, const void *body)
+{
+    return text_of(find_field(type, MSG_STR, "device"), body);
+}
+
+const char *msg_request_id_of(enum msg_struct type, const void *body)
+{
+    return text_of(find_field(type, MSG_STR, "request_id"), body);
+}
+
+bool msg_set_request_id(enum msg_struct type, void *body, char *id)
+{
+    const struct msg_field *field = find_field(type, MSG_STR, "request_id");
+
+    if (field != NULL) {
+        memcpy((char *)body + field->offset, &id, sizeof(id));
+    }
+    return field != NULL;
 }

@@ -23,7 +23,25 @@ static const char *const event_names[] = {
 };
 #undef EVENT
 
-#define REASON(id, text, is_failure, doc) text,
+#define WHAT(id, text, doc) text,
+static const char *const what_names[] = {
+#include "proto/states.def"
+};
+#undef WHAT
+
+#define RESTART(id, text, doc) text,
+static const char *const restart_names[] = {
+#include "proto/states.def"
+};
+#undef RESTART
+
+#define ON_REBOOT(id, text, doc) text,
+static const char *const on_reboot_names[] = {
+#include "proto/states.def"
+};
+#undef ON_REBOOT
+
+#define REASON(id, text, is_failure, restarted_by, doc) text,
 static const char *const reason_names[] = {
     NULL,
 #include "proto/states.def"
@@ -38,6 +56,9 @@ static const char *const resource_kind_names[] = {
 
 const struct word_table words_state = TABLE(state);
 const struct word_table words_event = TABLE(event);
+const struct word_table words_what = TABLE(what);
+const struct word_table words_restart = TABLE(restart);
+const struct word_table words_on_reboot = TABLE(on_reboot);
 const struct word_table words_reason = TABLE(reason);
 const struct word_table words_resource_kind = TABLE(resource_kind);
 
@@ -47,9 +68,16 @@ static const bool has_process[] = {
 };
 #undef STATE
 
-#define REASON(id, text, is_failure, doc) is_failure,
+#define REASON(id, text, is_failure, restarted_by, doc) is_failure,
 static const bool is_failure[] = {
     false,
+#include "proto/states.def"
+};
+#undef REASON
+
+#define REASON(id, text, is_failure, restarted_by, doc) RESTART_##restarted_by,
+static const enum guest_restart restarted_by[] = {
+    RESTART_never,
 #include "proto/states.def"
 };
 #undef REASON
@@ -110,6 +138,11 @@ int state_move(enum guest_state state, enum guest_event event)
 bool reason_is_failure(enum guest_reason reason)
 {
     return is_failure[reason];
+}
+
+bool reason_is_restarted(enum guest_reason reason, enum guest_restart policy)
+{
+    return policy != RESTART_no && policy >= restarted_by[reason];
 }
 
 bool resource_has_descriptor(enum resource_kind kind)

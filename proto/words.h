@@ -22,7 +22,21 @@ enum guest_event {
 };
 #undef EVENT
 
-#define REASON(id, text, is_failure, doc) REASON_##id,
+#define RESTART(id, text, doc) RESTART_##id,
+enum guest_restart {
+#include "proto/states.def"
+    RESTART_never, /* no policy: also their count */
+};
+#undef RESTART
+
+#define ON_REBOOT(id, text, doc) ON_REBOOT_##id,
+enum guest_on_reboot {
+#include "proto/states.def"
+    ON_REBOOT_COUNT
+};
+#undef ON_REBOOT
+
+#define REASON(id, text, is_failure, restarted_by, doc) REASON_##id,
 enum guest_reason {
     REASON_none, /* has no name: no reason yet */
 #include "proto/states.def"
@@ -46,7 +60,10 @@ struct word_table {
 
 extern const struct word_table words_state;
 extern const struct word_table words_event;
+extern const struct word_table words_restart;
+extern const struct word_table words_on_reboot;
 extern const struct word_table words_reason;
+extern const struct word_table words_what; /* kinds of events of the API */
 extern const struct word_table words_resource_kind;
 
 /* The name of `word`, or NULL when it has none. */
@@ -63,6 +80,9 @@ int state_move(enum guest_state state, enum guest_event event);
 
 /* Whether this end was one that nobody wanted. */
 bool reason_is_failure(enum guest_reason reason);
+
+/* Whether a guest of this policy is started again after this end. */
+bool reason_is_restarted(enum guest_reason reason, enum guest_restart policy);
 
 /* Whether a grant of this kind comes with a descriptor. */
 bool resource_has_descriptor(enum resource_kind kind);
