@@ -1,5 +1,6 @@
 /* A sample: a counter that a guest reads and writes, with an option of each kind, an interrupt, a
- * timer and a stream. Begin a vdev of your own with a copy of it; qvm-vdev(3) explains each part.
+ * timer, a stream, and its state saved. Begin a vdev of your own with a copy of it; qvm-vdev(3)
+ * explains each part.
  *
  *   cc -shared -fPIC -o vdev-sample.so vdev-sample.c
  *
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include <qvm/vdev.h>
+#include <qvm/vdev_fields.h>
 
 #define CELL_COUNT 4u
 
@@ -25,6 +27,8 @@ struct sample {
     bool is_quiet;
     uint8_t step, counter, input;
     bool has_input;
+    bool is_high;      /* its interrupt line */
+    uint64_t alarm_ns; /* when the timer goes off; 0: it is off */
     uint8_t cells[CELL_COUNT];
     uint64_t alarms;
 };
@@ -58,6 +62,8 @@ static void sample_reset(void *device)
 
     sample->counter = sample->cells[0];
     sample->has_input = false;
+    sample->is_high = false;
+    sample->alarm_ns = 0;
     sample->host->stream_resume(sample->slot);
 }
 
@@ -130,7 +136,8 @@ static uint64_t sample_read(void *device, uint32_t region, uint64_t offset, uint
         return value;
     }
     if (offset == ALARM) {
-        sample->host->intr(sample->slot, false);
+        sample->is_high = false;
+        sample->host->intr(sample->slot, 0, false);
     }
     if (offset == INPUT && sample->has_input) {
         sample->has_input = false;
@@ -155,8 +162,8 @@ static void sample_write(void *device, uint32_t region, uint64_t offset, uint32_
             sample->host->stream_write(sample->slot, &byte, 1);
         }
     } else if (offset == ALARM) {
-        sample->host->timer(sample->slot,
-                            sample->host->now_ns(sample->slot) + (value & 0xff) * 1000000);
+        sample->alarm_ns = sample->host->now_ns(sample->slot) + (value & 0xff) * 1000000;
+        sample->host->timer(sample->slot, 0, sample->alarm_ns);
     } else if (offset == CELL) {
         sample->counter = sample->cells[value % CELL_COUNT]; /* a guest's number: bounded */
     }
@@ -174,12 +181,15 @@ static size_t sample_receive(void *device, const uint8_t *data, size_t count)
     return 1;
 }
 
-static void sample_timer(void *device)
+static void sample_timer(void *device, uint32_t timer)
 {
     struct sample *sample = device;
 
+    (void)timer; /* there is one */
     sample->alarms++;
-    sample->host->intr(sample->slot, true);
+    sample->alarm_ns = 0;
+    sample->is_high = true;
+    sample->host->intr(sample->slot, 0, true);
 }
 
 static void sample_state(void *device, vdev_state_fn add, void *context)
@@ -194,6 +204,36 @@ static void sample_state(void *device, vdev_state_fn add, void *context)
     add(context, "alarms", text);
 }
 
+/* What a reset changes. A tag stays what it is, also when its member goes or another comes. */
+static const struct vdev_field fields[] = {
+    VDEV_NUMBER(1, struct sample, counter, 0), /* 0: any that a byte holds */
+    VDEV_NUMBER(2, struct sample, input, 0),
+    VDEV_NUMBER(3, struct sample, has_input, 1),
+    VDEV_NUMBER(4, struct sample, is_high, 1),
+    VDEV_TIME(5, struct sample, alarm_ns),
+    {0},
+};
+
+static int sample_save(void *device)
+{
+    const struct sample *sample = device;
+
+    return vdev_put_fields(sample->host, sample->slot, fields, 0, sample);
+}
+
+/* The bounds stand in the table; what members mean to the line and the timer is done here. */
+static int sample_restore(void *device)
+{
+    struct sample *sample = device;
+    int r = vdev_get_fields(sample->host, sample->slot, fields, 0, sample);
+
+    if (r == 0) {
+        sample->host->intr(sample->slot, 0, sample->is_high);
+        sample->host->timer(sample->slot, 0, sample->alarm_ns);
+    }
+    return r;
+}
+
 static const struct vdev_ops ops = {
     .size = sizeof(ops),
     .create = sample_create,
@@ -204,6 +244,8 @@ static const struct vdev_ops ops = {
     .receive = sample_receive,
     .timer = sample_timer,
     .state = sample_state,
+    .save = sample_save,
+    .restore = sample_restore,
 };
 
 static const struct vdev_module module = {

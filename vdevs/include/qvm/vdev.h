@@ -4,12 +4,16 @@
  * per process, before anything is asked of the host, and serves any number of `vdev NAME`
  * contexts of a configuration. A module keeps no state outside its devices, starts no thread,
  * opens nothing, and reaches its qvm through its slot alone: what it needs of the host it names
- * in its option table, and gets it through the slot.
+ * in its option table, and gets it through the slot. Slot, operations and services are written as
+ * if a process boundary ran between module and qvm: what crosses it are values, guest memory that
+ * both have mapped, and events; nobody keeps a pointer to what the other owns, but spans of guest
+ * memory.
  *
  * Threads and locks: the qvm holds the device's own lock around every operation, so two
- * operations on one device never overlap. read and write run on vCPU threads, everything else
- * on the control thread. Services of `struct vdev_services` may be called from any operation; none
- * of them blocks.
+ * operations on one device never overlap. read, write, config_read and config_write run on vCPU
+ * threads; event and io_done on the device's I/O thread if it has one (`has_io_thread`), everything
+ * else on the control thread. Services of `struct vdev_services` may be called from any operation;
+ * none of them blocks but those of images that say so.
  *
  * The guest, the configuration and the console are strangers: offsets and sizes handed to read
  * and write lie inside the region, but every value is the guest's. A device never aborts, never
@@ -25,24 +29,45 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vdev_host.h"
+#include "vdev_place.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define QVM_VDEV_ABI 1u
+#define QVM_VDEV_ABI 3u
+
+#define VDEV_LINES_MAX  32u /* interrupt lines of one device */
+#define VDEV_TIMERS_MAX 32u /* timers of one device */
+#define VDEV_EVENTS_MAX 64u /* doorbells of one device */
+#define VDEV_CASCADED   256 /* see acknowledge */
 
 struct vdev_slot; /* one device's place in its qvm: opaque to the module */
 
 enum vdev_option_kind {
-    VDEV_OPTION_TEXT,    /* one argument */
-    VDEV_OPTION_BOOL,    /* on off yes no true false 1 0 */
-    VDEV_OPTION_NUMBER,  /* decimal by default; 0x, 0d, K M G; min..max inclusive */
-    VDEV_OPTION_PAIR,    /* HEX,HEX as in `reg 0x10,0x20`; each at most `max` */
-    VDEV_OPTION_HOSTDEV, /* [<|>]PATH, `-` (the console), or [<|>]"|COMMAND": becomes the stream */
+    VDEV_OPTION_TEXT,     /* one argument */
+    VDEV_OPTION_BOOL,     /* on off yes no true false 1 0 */
+    VDEV_OPTION_NUMBER,   /* decimal by default; 0x, 0d, K M G; min..max inclusive */
+    VDEV_OPTION_PAIR,     /* HEX,HEX as in `reg 0x10,0x20`; each at most `max` */
+    VDEV_OPTION_HOSTDEV,  /* [<|>]PATH, `-` (the console), or [<|>]"|COMMAND": becomes the stream */
+    VDEV_OPTION_IMAGE,    /* [<]PATH, with < read-only: becomes the image */
+    VDEV_OPTION_FLAG,     /* no argument: that it is there is all */
+    VDEV_OPTION_SHMEM,    /* what memory it may share with other guests, by the name of its row:
+                           * `create` NAME,SIZE; `allow` and `deny` PATTERN; `window` SIZE, how much
+                           * of it may be there at once: number[0], min..max inclusive */
+    VDEV_OPTION_TAP,      /* NAME[,BRIDGE]: the network is a tap of the host's */
+    VDEV_OPTION_PEER,     /* GUEST/VDEV: the network is a cable to another guest's vdev */
+    VDEV_OPTION_BACKEND,  /* PATH of a socket, where a back end for virtio's queues listens */
+    VDEV_OPTION_ON_ERROR, /* `report`, `full` or `pause`: what becomes of transfers with the image
+                           * that fail. Those that are not reported (of `full`, for which the host
+                           * has no room) are kept: the VM is paused, and they are begun again when
+                           * it goes on */
 };
 
 /* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
- * are common to all vdevs and read by the qvm. A module has at most one HOSTDEV option. */
+ * are common to all vdevs and read by the qvm. A module has at most one HOSTDEV, one IMAGE, one
+ * TAP, one PEER and one BACKEND option; TAP and PEER exclude each other. */
 struct vdev_option {
     const char *name;
     enum vdev_option_kind kind;
@@ -55,19 +80,10 @@ struct vdev_option {
 /* One option as the configuration gave it (or its fallback). */
 struct vdev_value {
     uint32_t option;    /* row of the option table */
-    bool boolean;       /* BOOL */
+    bool boolean;       /* BOOL; FLAG: true */
     uint64_t number[2]; /* NUMBER: [0]; PAIR: both */
-    const char *text;   /* TEXT, HOSTDEV: valid until create returns */
+    const char *text;   /* TEXT, HOSTDEV, IMAGE: valid until create returns */
     const char *where;  /* "FILE:LINE" of the argument, "default" for a fallback */
-};
-
-enum vdev_space { VDEV_SPACE_IO, VDEV_SPACE_MEMORY };
-
-/* A range of ports or addresses that belongs to the device. */
-struct vdev_region {
-    enum vdev_space space;
-    uint64_t start; /* guest-physical address or port */
-    uint64_t size;  /* bytes */
 };
 
 struct vdev_config {
@@ -78,27 +94,24 @@ struct vdev_config {
     uint32_t value_count;
     const struct vdev_region *regions; /* from `loc`, or the module's default */
     uint32_t region_count;
-    uint32_t intr_line; /* interrupt line (GSI) from `intr PIC:LINE`, or the module's default */
+    enum vdev_place place;
+    uint32_t intr_count;            /* lines that it has; on PCI there is one, INTx */
+    uint32_t intrs[VDEV_LINES_MAX]; /* GSI of each, from `intr PIC:LINE` or the module's defaults;
+                                        QVM_VDEV_NO_INTR on PCI, where the slot decides */
     uint32_t cpu_count;
     uint64_t ram_below_4g, ram_above_4g; /* bytes */
+    const char *system;                  /* the VM's name */
 };
 
 enum vdev_log_level { VDEV_LOG_ERROR, VDEV_LOG_WARN, VDEV_LOG_INFO, VDEV_LOG_DEBUG };
-
-/* What a device can ask its qvm to do with the whole VM. */
-enum vdev_request {
-    VDEV_REQUEST_RESET,    /* as the reset button */
-    VDEV_REQUEST_POWEROFF, /* the guest switched itself off */
-    VDEV_REQUEST_EXIT,     /* end with exit status `value` (32-63) */
-};
 
 /* Services of the qvm. All take the slot that create was given. */
 struct vdev_services {
     uint32_t size;
     uint32_t abi;
 
-    /* Say why create fails: one sentence without place; the qvm puts value->where (or the
-     * vdev's own FILE:LINE if `value` is NULL) before it. Returns -EINVAL. */
+    /* Say why create or restore fails: one sentence without place; the qvm puts value->where (or
+     * the vdev's own FILE:LINE if `value` is NULL) before it. Returns -EINVAL. */
     int (*fail)(struct vdev_slot *slot, const struct vdev_value *value, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
@@ -107,16 +120,18 @@ struct vdev_services {
     void (*log)(struct vdev_slot *slot, enum vdev_log_level level, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
-    /* Set the device's interrupt line. Repeating a level costs nothing. */
-    void (*intr)(struct vdev_slot *slot, bool is_high);
+    /* Set one of the device's interrupt lines (on PCI: line 0, INTx). Repeating a level costs
+     * nothing. */
+    void (*intr)(struct vdev_slot *slot, uint32_t line, bool is_high);
 
-    /* CLOCK_MONOTONIC in ns, and wall-clock time (UTC) in ns since 1970. */
+    /* The devices' clock in ns: it goes as CLOCK_MONOTONIC, stands still while the VM is paused,
+     * and is far from 0 at its start; and wall-clock time (UTC) in ns since 1970. */
     uint64_t (*now_ns)(struct vdev_slot *slot);
     uint64_t (*wall_ns)(struct vdev_slot *slot);
 
-    /* Call the timer operation once at `deadline_ns` (CLOCK_MONOTONIC); 0 cancels. One timer a
-     * device; setting replaces. */
-    void (*timer)(struct vdev_slot *slot, uint64_t deadline_ns);
+    /* Call the timer operation once at `deadline_ns` (of now_ns); 0 cancels; setting
+     * replaces. `timer` is below the module's timer_count. */
+    void (*timer)(struct vdev_slot *slot, uint32_t timer, uint64_t deadline_ns);
 
     /* Hand bytes to the stream of the HOSTDEV option. Never blocks and takes all: what nobody
      * reads is overwritten and counted (the console), or dropped and counted. */
@@ -126,6 +141,193 @@ struct vdev_services {
     void (*stream_resume)(struct vdev_slot *slot);
 
     void (*request)(struct vdev_slot *slot, enum vdev_request request, uint32_t value);
+
+    /* ---- guest memory ---- */
+
+    /* The gate: `size` bytes of guest RAM at a guest-physical address, all in one piece, or NULL:
+     * part of it is no RAM (a device's registers never are). What lies there may change at any
+     * time: copy once, then check. A span stays good as long as the device. */
+    void *(*memory_span)(struct vdev_slot *slot, uint64_t address, uint64_t size);
+
+    /* Copy out of and into guest memory, also across borders. 0, or -EFAULT: nothing was copied. */
+    int (*memory_read)(struct vdev_slot *slot, uint64_t address, void *to, uint64_t size);
+    int (*memory_write)(struct vdev_slot *slot, uint64_t address, const void *from, uint64_t size);
+
+    /* ---- events ---- */
+
+    /* A write of the guest of `access` bytes (1, 2, 4, 8; 0: any) at `offset` of `region` (and, if
+     * `has_value`, of that value alone) calls the event operation with `event`, and not write: the
+     * vCPU goes on at once. During create alone. 0, -E2BIG, -EEXIST. */
+    int (*doorbell)(struct vdev_slot *slot, uint32_t region, uint64_t offset, uint32_t access,
+                    bool has_value, uint64_t value, uint32_t event);
+
+    /* ---- PCI (config->place is VDEV_PLACE_PCI) ---- */
+
+    /* Say what the function is. Once, during create; all is copied. 0, or what fail() gave. */
+    int (*pci_function)(struct vdev_slot *slot, const struct vdev_pci_function *function);
+
+    /* Send the message of a vector by MSI-X or MSI, whichever the guest uses; masked ones wait.
+     * False: neither is enabled, the device uses its line. A guest that allows MSI fewer vectors
+     * than there are has several of them as one (PCI 3.0, 6.8.1.6). */
+    bool (*vector)(struct vdev_slot *slot, uint32_t vector);
+    bool (*has_vectors)(struct vdev_slot *slot); /* MSI-X or MSI is enabled */
+
+    /* ---- the image ---- */
+
+    /* False: the IMAGE option was not given. */
+    bool (*image)(struct vdev_slot *slot, struct vdev_image *image);
+
+    /* Begin a transfer; io_done tells its end. 0; -EINVAL: outside the image, or a write to a
+     * read-only one; -EBUSY: VDEV_IO_MAX are in flight. Transfers may end in another order; a flush
+     * covers the writes whose io_done was called before it began. */
+    int (*image_io)(struct vdev_slot *slot, const struct vdev_io *io);
+
+    /* ---- interrupt controllers (module->is_controller) ---- */
+
+    /* A message as MSI's: `address` 0xFEExxxxx (Intel SDM 3A, 11.11). */
+    void (*message)(struct vdev_slot *slot, uint64_t address, uint32_t data);
+
+    /* The INTR pin of the first vCPU: when it takes the interrupt, it calls acknowledge. */
+    void (*cpu_intr)(struct vdev_slot *slot, bool is_high);
+
+    /* Call end_of_interrupt when a vCPU's local APIC is told EOI of this vector, or no more. */
+    void (*watch_vector)(struct vdev_slot *slot, uint8_t vector, bool is_watched);
+
+    /* ---- more of events and images ---- */
+
+    /* Ring a doorbell oneself: the event operation is called soon, on its own thread. */
+    void (*ring)(struct vdev_slot *slot, uint32_t event);
+
+    /* Forget the transfers in flight: io_done is called for none of them, and when this returns
+     * none touches memory any more. For a guest that resets the device; it waits for the host's
+     * disk, as no other service does. */
+    void (*image_stop)(struct vdev_slot *slot);
+
+    /* ---- what the VM tells its firmware ---- */
+
+    /* File number `index`; false after the last. Files change at a reset of the VM alone, and there
+     * are none before it runs. */
+    bool (*firmware_file)(struct vdev_slot *slot, uint32_t index, struct vdev_firmware_file *file);
+
+    /* Copy `size` bytes at `offset` of it; what it does not have reads 0. */
+    void (*firmware_read)(struct vdev_slot *slot, uint32_t index, uint64_t offset, void *to,
+                          uint64_t size);
+
+    /* Of the HPET (2.3.5): while it is taken, the lines of `timer8254` and `mc146818` are low. */
+    void (*legacy_route)(struct vdev_slot *slot, bool is_taken);
+
+    /* ---- saved state, by fields: see save and restore ---- */
+
+    /* During save: keep a field of `size` bytes. 0; -EEXIST: that tag was put before; -E2BIG;
+     * -EINVAL: a tag of 0, a size that the kind does not have. After a failure the device is not
+     * saved, whatever save returns. */
+    int (*put)(struct vdev_slot *slot, uint32_t tag, enum vdev_field_kind kind, const void *data,
+               size_t size);
+
+    /* During restore: copy a field to `data`. 0; -ENOENT: there is no such field. -EINVAL: it is of
+     * another kind; -EMSGSIZE: has another size; -ERANGE: is a number above `max` (0: whatever the
+     * bytes hold): then the words are said, and the device is not restored, whatever restore
+     * returns. */
+    int (*get)(struct vdev_slot *slot, uint32_t tag, enum vdev_field_kind kind, void *data,
+               size_t size, uint64_t max);
+
+    /* ---- more of PCI ---- */
+
+    /* An event descriptor (eventfd) for whoever raises a vector from outside the device: writing to
+     * it is as `vector`, whatever the guest masks, and needs neither the device's lock nor this
+     * process. During create, after pci_function; the qvm closes it. -EINVAL: there is no such
+     * vector; -ENOSPC, -EMFILE, -ENOMEM: no more of them. */
+    int (*vector_event)(struct vdev_slot *slot, uint32_t vector);
+
+    /* The same for INTx: writing to it raises the line; when the guest ends the interrupt the line
+     * falls and the descriptor *resample can be read: who still wants service raises it again.
+     * -EINVAL: there is no INTx. With interrupt controllers that are vdevs nobody hears it. */
+    int (*intx_event)(struct vdev_slot *slot, int *resample);
+
+    /* ---- memory shared with other guests (the SHMEM options) ---- */
+
+    /* Where the guest finds a region of the device now; UINT64_MAX: nowhere. */
+    uint64_t (*region_address)(struct vdev_slot *slot, uint32_t region);
+
+    /* Have a region, made with `bytes` if it is not there (0: it must be), if it has no more than
+     * `most`. From write alone. It waits for the host, a second or two at most, and lets go of the
+     * device's lock for that: other operations may come in between. Of one device one at a time:
+     * VDEV_SHMEM_FAILED. */
+    enum vdev_shmem_status (*shmem_attach)(struct vdev_slot *slot, const char *name, uint64_t bytes,
+                                           uint64_t most, struct vdev_shmem *shmem);
+
+    /* Let go of it; the guest finds its memory no more. The handle is of no use from here on. */
+    void (*shmem_detach)(struct vdev_slot *slot, uint32_t handle);
+
+    /* Show its memory from `offset` of a region of the device on, a multiple of 4 KiB: accesses of
+     * the guest arrive there and not at the device, wherever the region is put. Once. 0; -EINVAL;
+     * -ENOSPC: the VM has no room for it. */
+    int (*shmem_show)(struct vdev_slot *slot, uint32_t handle, uint32_t region, uint64_t offset);
+
+    /* Signal clients (bit N: client N); take the signals that came: bits 0-15 who signalled, bits
+     * 16-31 who is attached. Both are strangers' words. */
+    void (*shmem_notify)(struct vdev_slot *slot, uint32_t handle, uint32_t clients);
+    uint32_t (*shmem_status)(struct vdev_slot *slot, uint32_t handle);
+
+    /* ---- the network ---- */
+
+    /* During create: have the event operation called with `event` when a frame has come, and when
+     * one may be sent again. After a call all that has come is to be received: there is no further
+     * one for it. False: neither TAP nor PEER was given. */
+    bool (*network)(struct vdev_slot *slot, uint32_t event);
+
+    /* Send a frame: 0. -EAGAIN: there is no room now, `event` is called when there is. Anything
+     * else: the frame is lost. Pieces may be guest memory; what the network gets is one copy of
+     * them. From the event operation alone. */
+    int (*frame_send)(struct vdev_slot *slot, const struct vdev_piece *pieces, uint32_t count);
+
+    /* Receive a frame: its size, which may be more than `size` bytes: then the rest of it is lost.
+     * 0: there is none. The other end is a stranger. From the event operation alone. */
+    size_t (*frame_receive)(struct vdev_slot *slot, void *to, size_t size);
+
+    /* ---- images, once more ---- */
+
+    /* Wait for the transfers in flight: io_done is called for each, here and now. */
+    void (*image_settle)(struct vdev_slot *slot);
+
+    /* ---- memory that the guest gives back ---- */
+
+    /* Give the pages of `size` bytes of guest RAM at `at` (of memory_span; whole pages of 4 KiB)
+     * back to the host: they are empty then, and the guest's again when anybody touches them. From
+     * the event operation of a module that `discards_memory` alone. 0; -EINVAL: that is no RAM of
+     * the guest's, or none in one piece; or why the host did not. */
+    int (*memory_discard)(struct vdev_slot *slot, void *at, uint64_t size);
+
+    /* ---- a back end outside that works virtio's queues off (vhost-user) ---- */
+
+    /* During create, before doorbells: what it is. A doorbell whose event is below
+     * VDEV_BACKEND_QUEUES_MAX is the back end's then, for the queue of that number, and the device
+     * does not hear it. The event operation is called with `lost`, 2 * VDEV_BACKEND_QUEUES_MAX or
+     * more, when it is gone. False: the BACKEND option was not given. */
+    bool (*backend)(struct vdev_slot *slot, uint32_t lost, struct vdev_backend *backend);
+
+    /* During create: the first bytes of the device's configuration. 0, -ENOTSUP, -EINVAL. */
+    int (*backend_config)(struct vdev_slot *slot, void *to, uint32_t size);
+
+    /* Begin; tell it `size` bytes at `offset` of the configuration. Both return at once. */
+    int (*backend_start)(struct vdev_slot *slot, uint64_t features,
+                         const struct vdev_backend_queue *queues, uint32_t count);
+    void (*backend_configure)(struct vdev_slot *slot, uint32_t offset, const void *from,
+                              uint32_t size);
+
+    /* Stop a queue: when this returns, nobody touches it or what was offered in it. It waits for
+     * the back end, some seconds at most, and lets go of the device's lock for that: other
+     * operations may come in between. */
+    void (*backend_stop)(struct vdev_slot *slot, uint32_t queue);
+
+    /* ---- the network, once more ---- */
+
+    /* Whether there is anybody at the other end; the event of `network` tells of a change. */
+    bool (*network_is_up)(struct vdev_slot *slot);
+
+    /* As image_stop, of some transfers: those that is_meant(context, token) says it of, which is
+     * asked once for each in flight. The others go on. */
+    void (*image_drop)(struct vdev_slot *slot, vdev_meant_fn is_meant, void *context);
 };
 
 /* For the state operation: one named value, shown by `qvmctl show` and at SIGUSR1. */
@@ -151,12 +353,63 @@ struct vdev_ops {
      * are offered before host->stream_resume(). NULL if the module has no HOSTDEV option. */
     size_t (*receive)(void *device, const uint8_t *data, size_t count);
 
-    void (*timer)(void *device); /* NULL if the module sets none */
+    void (*timer)(void *device, uint32_t timer); /* NULL if the module has none */
     void (*state)(void *device, vdev_state_fn add, void *context);
 
-    /* Reserved for suspended guests: NULL in this version. */
-    int (*save)(void *device, void *buffer, size_t *size);
-    int (*restore)(void *device, const void *buffer, size_t size);
+    /* All that reset changes, by fields, which host->put takes: what the guest sees of the device
+     * from now on. No vCPU runs, and no transfer is in flight. Streams, images and options are not
+     * part of it. 0 or -errno. NULL: it cannot be saved. */
+    int (*save)(void *device);
+
+    /* The other way, after a reset, with host->get. A tag is the module's own, for ever: a newer
+     * module reads what an older one wrote, so a field that is missing has its value of power-on,
+     * and one that nobody asks for is passed over unless it is VDEV_FIELD_NEEDED. Fields are
+     * strangers' as the guest is: bounds, indices and what belongs together are checked before they
+     * are used. Lines, timers and doorbells are set as the device wants them to be; no message is
+     * sent. 0, what fail() returned, or -errno: the device is reset then. */
+    int (*restore)(void *device);
+
+    /* A key of `qvmctl sendkey`: a code of Linux' input-event-codes (KEY_A is 30). Returns whether
+     * there was room. NULL if the device is no keyboard. */
+    bool (*key)(void *device, uint16_t key, bool is_down);
+
+    /* A doorbell was rung, once or more often. */
+    void (*event)(void *device, uint32_t event);
+
+    /* A transfer ended: 0 or -errno. After a reset none arrives that was begun before. */
+    void (*io_done)(void *device, uint64_t token, int result);
+
+    /* The capability number `cap` that is live: `offset` counts from its id byte. */
+    uint32_t (*config_read)(void *device, uint32_t cap, uint32_t offset, uint32_t size);
+    void (*config_write)(void *device, uint32_t cap, uint32_t offset, uint32_t size,
+                         uint32_t value);
+
+    /* Interrupt controllers: one of their inputs changed (called under another device's lock: call
+     * message, cpu_intr and nothing else); the vector of an INTR that is taken, VDEV_CASCADED + N
+     * if the controller on input N has it, or negative; an EOI. */
+    void (*input)(void *device, uint32_t input, bool is_high);
+    int (*acknowledge)(void *device);
+    void (*end_of_interrupt)(void *device, uint8_t vector);
+
+    /* `qvmctl sendbreak`: a break condition on the serial line. Returns whether somebody listens.
+     * NULL if it has no such line. */
+    bool (*line_break)(void *device);
+
+    /* Somebody signalled a region that it shares, or came or went. */
+    void (*shmem_changed)(void *device, uint32_t handle);
+
+    /* `qvmctl balloon`: the host wants so many bytes of the guest's memory, in all; 0: none. 0;
+     * -EAGAIN: whoever drives it is not there yet, and finds it then; -ERANGE: the guest has not so
+     * much. NULL if the device is no balloon. */
+    int (*balloon)(void *device, uint64_t bytes);
+
+    /* `qvmctl point`: the pointer goes to a place, each axis from 0 to 32767. Returns
+     * whether there was room. Who has this one gets the keys that are buttons, too (BTN_LEFT is
+     * 0x110), and nobody else does. NULL if the device is no pointer. */
+    bool (*point)(void *device, uint16_t x, uint16_t y);
+
+    /* The terminal at the stream has that size now. NULL if the guest cannot be told. */
+    void (*resize)(void *device, uint16_t columns, uint16_t rows);
 };
 
 struct vdev_module {
@@ -167,9 +420,21 @@ struct vdev_module {
     const struct vdev_option *options;
     const struct vdev_region *default_regions; /* without `loc`; NULL: `loc` must be given */
     uint32_t default_region_count;             /* at most 4 */
-    uint32_t default_intr;                     /* QVM_VDEV_NO_INTR: none */
+    uint32_t default_intr;                     /* line 0; QVM_VDEV_NO_INTR: none */
     const char *acpi_hid; /* ACPI id ("PNP0501") under which the guest finds it; NULL: none */
     const struct vdev_ops *ops;
+    bool can_pci;                  /* may stand on a PCI bus (`loc pci:`) */
+    bool is_pci_usual;             /* and does without `loc` */
+    bool has_io_thread;            /* event and io_done have a thread of their own */
+    bool is_controller;            /* interrupt lines of others end here (`intr NAME:INPUT`) */
+    uint32_t line_count;           /* at most VDEV_LINES_MAX; 0 counts as 1 */
+    uint32_t timer_count;          /* at most VDEV_TIMERS_MAX; 0 counts as 1 if there
+                                      is a timer operation */
+    bool has_level_lines;          /* its interrupts are level triggered, otherwise edge */
+    const uint32_t *default_intrs; /* of lines 1 and up, line_count - 1 of them; NULL: none */
+    uint64_t usual_size;           /* bytes of an address without its length that is no default
+                                      region's; 0: the length must be given */
+    bool discards_memory;          /* calls memory_discard: refused where RAM has to stay */
 };
 
 #define QVM_VDEV_NO_INTR UINT32_MAX
