@@ -1,0 +1,47 @@
+/* What both transports do with their registers: for mmio.c and pci.c alone. */
+#ifndef QVM_VDEVS_VIRTIO_REGISTERS_H
+#define QVM_VDEVS_VIRTIO_REGISTERS_H
+
+#include "vdevs/virtio/virtio.h"
+
+/* Status as written by the driver: 0 resets; FEATURES_OK and DRIVER_OK are set where they may be.
+ */
+void virtio_set_status(struct virtio *virtio, uint8_t value);
+
+/* 32 feature bits; words from the third on do not exist. */
+uint32_t virtio_offered_word(const struct virtio *virtio);
+uint32_t virtio_accepted_word(const struct virtio *virtio);
+void virtio_accept_word(struct virtio *virtio, uint32_t value); /* lost after FEATURES_OK */
+
+/* The selected queue, or NULL. */
+struct virtq *virtio_selected(struct virtio *virtio);
+
+/* Half (0 low, 1 high) of an address, and the size, of a queue: frozen while it is enabled. */
+void virtio_set_size(struct virtq *queue, uint32_t value);
+void virtio_set_half(const struct virtq *queue, uint64_t *address, unsigned half, uint32_t value);
+
+/* Enable the selected queue; stop it (the geometry stays); reset it (2.6.1). */
+void virtio_enable_queue(struct virtio *virtio);
+void virtio_disable_queue(struct virtio *virtio);
+void virtio_reset_queue(struct virtio *virtio);
+
+/* Configuration space: bytes outside it read as 0. */
+uint64_t virtio_config_read(struct virtio *virtio, uint64_t offset, uint32_t size);
+void virtio_config_write(struct virtio *virtio, uint64_t offset, uint32_t size, uint64_t value);
+uint8_t virtio_generation(struct virtio *virtio);
+
+/* Interrupts that were handled: the line falls with the last. */
+void virtio_acknowledge(struct virtio *virtio, uint8_t bits);
+
+/* virtio-mmio, 4.2 */
+#define VIRTIO_MMIO_CONFIG 0x100u
+int virtio_mmio_init(struct virtio *virtio, const struct vdev_config *place);
+uint64_t virtio_mmio_read(struct virtio *virtio, uint64_t offset, uint32_t size);
+void virtio_mmio_write(struct virtio *virtio, uint64_t offset, uint32_t size, uint64_t value);
+
+/* virtio-pci, 4.1 */
+int virtio_pci_init(struct virtio *virtio);
+uint64_t virtio_pci_read(struct virtio *virtio, uint64_t offset, uint32_t size);
+void virtio_pci_write(struct virtio *virtio, uint64_t offset, uint32_t size, uint64_t value);
+
+#endif
