@@ -1,0 +1,199 @@
+/* A network card: "Network Device", virtio 1.2, 5.1, on the tap or the peer that it is given.
+ *
+ * One pair of queues. What the driver leaves to us (checksums, cutting large segments) goes with
+ * the frame to the other end; what this end's driver did not agree to is done here before it gets
+ * the frame (net_frame.h). Headers are copied once, from the driver and from the other end alike,
+ * and checked then: a frame that makes no sense is dropped and counted.
+ *
+ * Sending waits for the other end, but not for ever: who does not read for WAIT_NS loses frames
+ * from then on, until it reads again. What arrives while the driver is not there is lost. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vdevs/virtio_net.h"
+
+#define TYPE_NET 1u /* 5 */
+
+/* What is offered, of 5.1.3 */
+#define FEATURES                                                                                   \
+    (VIRTIO_BIT(F_CSUM) | VIRTIO_BIT(F_GUEST_CSUM) | VIRTIO_BIT(F_MAC) |                           \
+     VIRTIO_BIT(F_GUEST_TSO4) | VIRTIO_BIT(F_GUEST_TSO6) | VIRTIO_BIT(F_GUEST_ECN) |               \
+     VIRTIO_BIT(F_HOST_TSO4) | VIRTIO_BIT(F_HOST_TSO6) | VIRTIO_BIT(F_HOST_ECN) |                  \
+     VIRTIO_BIT(F_MRG_RXBUF) | VIRTIO_BIT(F_STATUS))
+#define FEATURES_MAX UINT64_C(0xffffff) /* those of a device type, 6 */
+
+enum option { OPTION_TAP, OPTION_PEER, OPTION_MAC, OPTION_PEERFEATS };
+
+/* ---- the queues ---- */
+
+static void net_kick(void *device, uint32_t queue)
+{
+    if (queue == QUEUE_RECEIVE) {
+        net_receive(device);
+    } else {
+        net_send(device);
+    }
+}
+
+/* What waited for the other end, or came from it, is lost with it. */
+static void look_at_link(struct net *net)
+{
+    bool is_up = net->virtio.host->network_is_up(net->virtio.slot);
+
+    if (is_up == net_is_up(net)) {
+        return;
+    }
+    net->config.status = is_up ? S_LINK_UP : 0;
+    net->link_changes++;
+    virtio_config_changed(&net->virtio);
+    if (!is_up) {
+        net_receive_stop(net);
+        net_send_stop(net);
+        net->virtio.host->ring(net->virtio.slot, QUEUE_TRANSMIT);
+    }
+}
+
+static void net_event(void *device, uint32_t event)
+{
+    struct net *net = device;
+
+    (void)event; /* EVENT_NETWORK: there is no other */
+    look_at_link(net);
+    net_receive(net);
+    if (net->is_waiting) {
+        net_send(net);
+    }
+}
+
+/* What waited was the driver's that is gone. */
+static void net_stop(void *device, uint32_t queue)
+{
+    if (queue == QUEUE_RECEIVE) {
+        net_receive_stop(device);
+    } else {
+        net_send_stop(device);
+    }
+}
+
+static void net_timer(void *device, uint32_t timer)
+{
+    (void)timer; /* there is one */
+    net_send_late(device);
+}
+
+static const uint16_t queue_sizes[QUEUE_COUNT] = {QUEUE_SIZE, QUEUE_SIZE};
+
+static const struct virtio_type type = {
+    .id = TYPE_NET,
+    .class_code = 0x020000, /* Ethernet controller */
+    .queue_count = QUEUE_COUNT,
+    .queue_sizes = queue_sizes,
+    .kick = net_kick,
+    .event = net_event,
+    .stop = net_stop,
+};
+
+/* ---- the device ---- */
+
+/* The option `mac`. */
+static int read_mac(const struct vdev_services *host, struct vdev_slot *slot,
+                    const struct vdev_value *value, uint8_t mac[NET_MAC_SIZE])
+{
+    const char *why = net_mac_read(value->text, mac);
+
+    return why == NULL ? 0 : host->fail(slot, value, "mac '%s' %s", value->text, why);
+}
+
+static int net_create(const struct vdev_services *host, struct vdev_slot *slot,
+                      const struct vdev_config *config, void **device)
+{
+    struct net *net = calloc(1, sizeof(*net));
+    uint64_t features = FEATURES;
+    int r = 0;
+
+    if (net == NULL) {
+        return host->fail(slot, NULL, "no memory");
+    }
+    net_mac_make(net->config.mac, config->system, config->name);
+    net->config.status = host->network_is_up(slot) ? S_LINK_UP : 0;
+    for (uint32_t i = 0; i < config->value_count && r == 0; i++) {
+        const struct vdev_value *value = &config->values[i];
+
+        if (value->option == OPTION_MAC) {
+            r = read_mac(host, slot, value, net->config.mac);
+        } else if (value->option == OPTION_PEERFEATS) {
+            features &= value->number[0] | VIRTIO_BIT(F_MAC); /* it has that one, whatever it can */
+        }
+    }
+    if (r == 0 && !host->network(slot, EVENT_NETWORK)) {
+        r = host->fail(slot, NULL, "say what it is connected to: 'tap NAME', or 'peer GUEST/VDEV'");
+    }
+    if (r == 0) {
+        r = virtio_init(&net->virtio, &type, host, slot, config, features, &net->config,
+                        sizeof(net->config));
+    }
+    if (r != 0) {
+        free(net);
+        return r;
+    }
+    *device = net;
+    return 0;
+}
+
+static void net_state(void *device, vdev_state_fn add, void *context)
+{
+    const struct net *net = device;
+    const uint8_t *mac = net->config.mac;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counts[] = {
+        {"received-frames", net->in_frames}, {"received-bytes", net->in_bytes},
+        {"received-lost", net->in_dropped},  {"sent-frames", net->out_frames},
+        {"sent-bytes", net->out_bytes},      {"sent-lost", net->out_dropped},
+        {"link-changes", net->link_changes},
+    };
+    char text[32];
+
+    virtio_state(device, add, context);
+    (void)snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
+                   mac[3], mac[4], mac[5]);
+    add(context, "mac", text);
+    add(context, "link", net_is_up(net) ? "up" : "down");
+    for (uint32_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        (void)snprintf(text, sizeof(text), "%" PRIu64, counts[i].value);
+        add(context, counts[i].name, text);
+    }
+}
+
+static const struct vdev_option options[] = {
+    [OPTION_TAP] = {.name = "tap",
+                    .kind = VDEV_OPTION_TAP,
+                    .doc =
+                        "NAME[,BRIDGE] of the host's end, a tap, and the bridge it is a port of"},
+    [OPTION_PEER] = {.name = "peer",
+                     .kind = VDEV_OPTION_PEER,
+                     .doc = "GUEST/VDEV: a cable to that vdev of another guest"},
+    [OPTION_MAC] = {.name = "mac",
+                    .kind = VDEV_OPTION_TEXT,
+                    .doc = "XX:XX:XX:XX:XX:XX, its address; left out: one made of the names"},
+    [OPTION_PEERFEATS] = {.name = "peerfeats",
+                          .kind = VDEV_OPTION_NUMBER,
+                          .max = FEATURES_MAX,
+                          .doc = "offer these features alone, a bit each (virtio 1.2, 5.1.3)"},
+    {.name = NULL},
+};
+
+static const struct vdev_ops ops = {
+    VIRTIO_OPS, .create = net_create, .destroy = free, .timer = net_timer, .state = net_state,
+};
+
+static const struct vdev_module module = {
+    VIRTIO_MODULE,      .name = "virtio-net", .doc = "a network card (virtio 1.2, 5.1)",
+    .options = options, .ops = &ops,          .has_io_thread = true,
+    .timer_count = 1,
+};
+
+QVM_VDEV_EXPORT(module);
