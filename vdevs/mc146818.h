@@ -63,7 +63,7 @@ struct mc146818 {
     uint8_t ram[CMOS_SIZE];     /* the first 14: as last shown, or as the guest set them */
     int64_t offset_ns;          /* guest's clock - host's */
     int64_t frozen_ns;          /* the clock while it stands still, for its fraction of a second */
-    uint64_t periodic_start_ns; /* CLOCK_MONOTONIC */
+    uint64_t periodic_start_ns; /* of now_ns() */
     uint64_t periodic_seen;     /* periods since then that set PF already */
     int64_t second_seen;        /* last second that set UF and AF already */
 };
@@ -93,5 +93,14 @@ void mc146818_set(struct mc146818 *rtc, int64_t fraction_ns);
 
 /* The first second after `after` at which the alarm rings; INT64_MAX: none within a day. */
 int64_t mc146818_next_alarm(const struct mc146818 *rtc, int64_t after);
+
+/* The interrupt line, and the timer for the next enabled interrupt. */
+void mc146818_update(struct mc146818 *rtc);
+
+/* Periods that are not over yet cannot have been seen: begin anew where they were. */
+void mc146818_check_periods(struct mc146818 *rtc);
+
+int mc146818_save(void *device);
+int mc146818_restore(void *device);
 
 #endif

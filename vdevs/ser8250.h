@@ -3,6 +3,8 @@
 #ifndef QVM_VDEVS_SER8250_H
 #define QVM_VDEVS_SER8250_H
 
+#include <qvm/vdev.h>
+
 #define REGISTER_COUNT 8u
 #define FIFO_SIZE      16u /* 8.4 */
 
@@ -67,5 +69,33 @@
 #define MSR_CONNECTED (MSR_CTS | MSR_DSR | MSR_DCD)
 
 #define DIVISOR_9600 12u /* at 1.8432 MHz, table III */
+
+#define LOOKS_FOR_DATA 16u /* reads of LSR in a row: who waits for data does that */
+
+struct ser8250 {
+    const struct vdev_services *host;
+    struct vdev_slot *slot;
+
+    uint8_t ier, fcr, lcr, mcr, scr;
+    uint8_t lsr_errors; /* LSR_OE, LSR_BI: until LSR is read */
+    uint8_t msr;
+    uint16_t divisor;
+    bool is_thre_pending; /* the THRE interrupt waits for IIR to be read or THR to be written */
+
+    uint8_t fifo[FIFO_SIZE];
+    uint32_t fifo_first, fifo_count;
+    bool is_break[FIFO_SIZE]; /* this byte stands for a break */
+    bool is_peer_waiting;     /* receive took less than it was given */
+    bool is_receiving;        /* the guest has shown since its reset that it will read */
+    uint32_t looks;           /* reads of LSR in a row */
+
+    uint64_t received, sent, overruns, breaks;
+};
+
+/* The line is as it is to be. */
+void ser8250_update(struct ser8250 *serial);
+
+int ser8250_save(void *device);
+int ser8250_restore(void *device);
 
 #endif

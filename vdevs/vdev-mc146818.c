@@ -48,6 +48,17 @@ static void restart_periods(struct mc146818 *rtc)
     rtc->periodic_seen = 0;
 }
 
+void mc146818_check_periods(struct mc146818 *rtc)
+{
+    uint64_t period = period_of_rate(rtc);
+    uint64_t now_ns = rtc->host->now_ns(rtc->slot);
+
+    if (period == 0 || rtc->periodic_start_ns > now_ns ||
+        rtc->periodic_seen > periods_until(rtc, now_ns, period)) {
+        restart_periods(rtc);
+    }
+}
+
 /* Set the flags of what happened since the last look. */
 static void catch_up(struct mc146818 *rtc)
 {
@@ -75,7 +86,7 @@ static void catch_up(struct mc146818 *rtc)
 }
 
 /* The interrupt line, and the timer for the next enabled interrupt. */
-static void update_interrupt(struct mc146818 *rtc)
+void mc146818_update(struct mc146818 *rtc)
 {
     uint32_t enabled = rtc->ram[REG_B] & C_ALL;
     bool is_pending = (rtc->ram[REG_C] & enabled) != 0;
@@ -83,7 +94,7 @@ static void update_interrupt(struct mc146818 *rtc)
     uint64_t period = period_of_rate(rtc);
     uint64_t deadline = 0, at;
 
-    rtc->host->intr(rtc->slot, is_pending);
+    rtc->host->intr(rtc->slot, 0, is_pending);
     if (!is_pending && (enabled & C_PF) != 0 && period != 0) {
         deadline = time_of_period(rtc, rtc->periodic_seen + 1, period);
     }
@@ -98,15 +109,16 @@ static void update_interrupt(struct mc146818 *rtc)
         at = now_ns + (uint64_t)(wait > 0 ? wait : 1);
         deadline = deadline == 0 || at < deadline ? at : deadline;
     }
-    rtc->host->timer(rtc->slot, deadline);
+    rtc->host->timer(rtc->slot, 0, deadline);
 }
 
-static void mc146818_timer(void *device)
+static void mc146818_timer(void *device, uint32_t timer)
 {
     struct mc146818 *rtc = device;
 
+    (void)timer; /* there is one */
     catch_up(rtc);
-    update_interrupt(rtc);
+    mc146818_update(rtc);
 }
 
 static uint8_t read_data(struct mc146818 *rtc)
@@ -125,7 +137,7 @@ static uint8_t read_data(struct mc146818 *rtc)
         value = rtc->ram[REG_C];
         value |= (value & rtc->ram[REG_B] & C_ALL) != 0 ? C_IRQF : 0;
         rtc->ram[REG_C] = 0;
-        update_interrupt(rtc);
+        mc146818_update(rtc);
         return value;
     case REG_D:
         return D_VRT;
@@ -163,7 +175,7 @@ static void write_control(struct mc146818 *rtc, uint8_t value)
                                     : rtc->frozen_ns -
                                           mc146818_floor_div(rtc->frozen_ns, NS_PER_S) * NS_PER_S);
     }
-    update_interrupt(rtc);
+    mc146818_update(rtc);
 }
 
 static void write_data(struct mc146818 *rtc, uint8_t value)
@@ -183,7 +195,7 @@ static void write_data(struct mc146818 *rtc, uint8_t value)
     case HOURS_ALARM:
         catch_up(rtc);
         rtc->ram[rtc->index] = value;
-        update_interrupt(rtc);
+        mc146818_update(rtc);
         break;
     case SECONDS:
     case MINUTES:
@@ -198,7 +210,7 @@ static void write_data(struct mc146818 *rtc, uint8_t value)
         rtc->ram[rtc->index] = value;
         if (!mc146818_is_frozen(rtc) && rtc->index != WEEKDAY) {
             mc146818_set(rtc, ns - mc146818_floor_div(ns, NS_PER_S) * NS_PER_S);
-            update_interrupt(rtc);
+            mc146818_update(rtc);
         }
         break;
     default:
@@ -247,7 +259,7 @@ static void mc146818_reset(void *device)
     catch_up(rtc);
     rtc->ram[REG_B] &= (uint8_t) ~(C_ALL | B_SQWE);
     rtc->ram[REG_C] = 0;
-    update_interrupt(rtc);
+    mc146818_update(rtc);
 }
 
 /* A size at `at`, low byte first, in units of `unit`, no more than fits. */
@@ -321,11 +333,6 @@ static int mc146818_create(const struct vdev_services *host, struct vdev_slot *s
     return 0;
 }
 
-static void mc146818_destroy(void *device)
-{
-    free(device);
-}
-
 static void mc146818_state(void *device, vdev_state_fn add, void *context)
 {
     struct mc146818 *rtc = device;
@@ -361,12 +368,14 @@ static const struct vdev_region default_regions[] = {
 static const struct vdev_ops ops = {
     .size = sizeof(ops),
     .create = mc146818_create,
-    .destroy = mc146818_destroy,
+    .destroy = free,
     .reset = mc146818_reset,
     .read = mc146818_read,
     .write = mc146818_write,
     .timer = mc146818_timer,
     .state = mc146818_state,
+    .save = mc146818_save,
+    .restore = mc146818_restore,
 };
 
 static const struct vdev_module module = {

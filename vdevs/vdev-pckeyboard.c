@@ -1,4 +1,4 @@
-/* The keyboard controller of PCs, an Intel 8042, with a keyboard on which nobody types.
+/* The keyboard controller of PCs, an Intel 8042, with a keyboard on which `qvmctl sendkey` types.
  *
  * "PS/2 reference" is IBM's "Personal System/2 Hardware Interface Technical Reference", S68X-2330,
  * May 1988, chapters "Keyboard and Auxiliary Device Controller" and "Keyboards (101- and 102-Key)";
@@ -6,10 +6,12 @@
  * resets the machine. At the auxiliary port there is nothing, and the controller says so.
  *
  * There is no firmware: after a reset the controller is as a PC's leaves it. */
+#include "vdevs/pckeyboard.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <qvm/vdev.h>
+#include "vdevs/pckeyboard_keys.h"
 
 #define DATA_REGION    0u /* port 0x60 */
 #define CONTROL_REGION 1u /* port 0x64 */
@@ -26,11 +28,8 @@
 #define BYTE_KEYBOARD_INTR 0x01u
 #define BYTE_SYSTEM        0x04u
 #define BYTE_KEYBOARD_OFF  0x10u
-#define BYTE_AUX_OFF       0x20u /* cannot be cleared: there is no such port */
 #define BYTE_TRANSLATE     0x40u
 #define BYTE_AT_START      (BYTE_KEYBOARD_INTR | BYTE_SYSTEM | BYTE_AUX_OFF | BYTE_TRANSLATE)
-
-#define RAM_SIZE 32u
 
 /* "Controller Commands" */
 #define COMMAND_READ_RAM      0x20u /* to 0x3f */
@@ -59,10 +58,7 @@
 #define NO_PASSWORD      0xf1u
 #define INPUT_UNLOCKED   0x80u
 
-/* "Output Port" */
-#define OUTPUT_NO_RESET 0x01u
-#define OUTPUT_A20      0x02u
-#define OUTPUT_OBF      0x10u
+#define OUTPUT_OBF 0x10u /* of the output port */
 
 /* "Commands from the System" (to the keyboard) and "Commands to the System" */
 #define KEYBOARD_LEDS       0xedu
@@ -82,32 +78,6 @@
 #define KEYBOARD_ID_1       0xabu
 #define KEYBOARD_ID_2       0x83u
 
-#define QUEUE_SIZE 16u /* "Buffer": 16 bytes; what does not fit is lost */
-
-/* Bytes on their way to the output buffer, each with the status bits that it brings. */
-struct queue {
-    uint8_t bytes[QUEUE_SIZE], status[QUEUE_SIZE];
-    uint32_t first, count;
-};
-
-struct pckeyboard {
-    const struct vdev_services *host;
-    struct vdev_slot *slot;
-
-    uint8_t ram[RAM_SIZE];
-    uint8_t output_port;
-    uint8_t output, output_status; /* the output buffer; STATUS_OBF: it is full */
-    bool was_command;              /* the last write went to port 0x64 */
-    uint8_t command;               /* of the controller, that waits for its data; 0: none */
-    struct queue replies;          /* of the controller: go first */
-
-    struct queue keyboard;
-    uint8_t keyboard_command; /* that waits for its data; 0: none */
-    uint8_t keyboard_sent;    /* the last byte, for RESEND */
-    uint8_t leds, scan_set, rate;
-    bool is_scanning;
-};
-
 static void push(struct queue *queue, uint8_t byte, uint8_t status)
 {
     uint32_t at = (queue->first + queue->count) % QUEUE_SIZE;
@@ -119,20 +89,21 @@ static void push(struct queue *queue, uint8_t byte, uint8_t status)
     }
 }
 
-/* "Keyboard Scan Code Translation", for the bytes that this keyboard ever sends. */
-static uint8_t translate(uint8_t byte)
+static void pop(struct queue *queue)
 {
-    switch (byte) {
-    case 1:
-        return 0x43;
-    case 2:
-        return 0x41;
-    case 3:
-        return 0x3f;
-    case 0x83:
-        return 0x41;
-    default:
-        return byte;
+    queue->first = (queue->first + 1) % QUEUE_SIZE;
+    queue->count--;
+}
+
+/* The controller does not show the byte that announces a release: the next one tells it. */
+static void drop_release(struct pckeyboard *kbd)
+{
+    struct queue *queue = &kbd->keyboard;
+
+    if ((kbd->ram[0] & BYTE_TRANSLATE) != 0 && queue->count > 0 &&
+        queue->bytes[queue->first] == KEY_RELEASE) {
+        kbd->is_release = true;
+        pop(queue);
     }
 }
 
@@ -146,6 +117,7 @@ static void fill_output(struct pckeyboard *kbd)
     }
     if (queue->count == 0 && (kbd->ram[0] & BYTE_KEYBOARD_OFF) == 0) {
         queue = &kbd->keyboard;
+        drop_release(kbd);
     }
     if (queue->count == 0) {
         return;
@@ -155,18 +127,19 @@ static void fill_output(struct pckeyboard *kbd)
     if (queue == &kbd->keyboard) {
         kbd->keyboard_sent = kbd->output;
         if ((kbd->ram[0] & BYTE_TRANSLATE) != 0) {
-            kbd->output = translate(kbd->output);
+            kbd->output = pckeyboard_translate(kbd->output, kbd->is_release);
+            kbd->is_release = false;
         }
     }
-    queue->first = (queue->first + 1) % QUEUE_SIZE;
-    queue->count--;
+    pop(queue);
 }
 
-static void update(struct pckeyboard *kbd)
+void pckeyboard_update(struct pckeyboard *kbd)
 {
     fill_output(kbd);
-    kbd->host->intr(kbd->slot, (kbd->output_status & (STATUS_OBF | STATUS_AUX)) == STATUS_OBF &&
-                                   (kbd->ram[0] & BYTE_KEYBOARD_INTR) != 0);
+    kbd->host->intr(kbd->slot, 0,
+                    (kbd->output_status & (STATUS_OBF | STATUS_AUX)) == STATUS_OBF &&
+                        (kbd->ram[0] & BYTE_KEYBOARD_INTR) != 0);
 }
 
 static void reply(struct pckeyboard *kbd, uint8_t byte)
@@ -366,8 +339,8 @@ static uint64_t pckeyboard_read(void *device, uint32_t region, uint64_t offset, 
     }
     value = kbd->output;
     kbd->output_status = 0;
-    kbd->host->intr(kbd->slot, false); /* an edge for each byte */
-    update(kbd);
+    kbd->host->intr(kbd->slot, 0, false); /* an edge for each byte */
+    pckeyboard_update(kbd);
     return value;
 }
 
@@ -383,7 +356,25 @@ static void pckeyboard_write(void *device, uint32_t region, uint64_t offset, uin
     } else {
         write_data(kbd, (uint8_t)value);
     }
-    update(kbd);
+    pckeyboard_update(kbd);
+}
+
+/* A key that finds no room is not typed, so that none is pressed without being released. */
+static bool pckeyboard_key(void *device, uint16_t key, bool is_down)
+{
+    struct pckeyboard *kbd = device;
+    uint8_t bytes[KEY_BYTES_MAX];
+    uint32_t count = pckeyboard_key_bytes(key, is_down, kbd->scan_set, bytes);
+
+    if (count > QUEUE_SIZE - kbd->keyboard.count) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count && kbd->is_scanning; i++) {
+        answer(kbd, bytes[i]);
+    }
+    kbd->keys += count > 0 && kbd->is_scanning ? 1 : 0;
+    pckeyboard_update(kbd);
+    return true;
 }
 
 static void pckeyboard_reset(void *device)
@@ -396,7 +387,7 @@ static void pckeyboard_reset(void *device)
     kbd->ram[0] = BYTE_AT_START;
     kbd->output_port = OUTPUT_NO_RESET | OUTPUT_A20;
     keyboard_default(kbd);
-    update(kbd);
+    pckeyboard_update(kbd);
 }
 
 static int pckeyboard_create(const struct vdev_services *host, struct vdev_slot *slot,
@@ -418,11 +409,6 @@ static int pckeyboard_create(const struct vdev_services *host, struct vdev_slot 
     return 0;
 }
 
-static void pckeyboard_destroy(void *device)
-{
-    free(device);
-}
-
 static void pckeyboard_state(void *device, vdev_state_fn add, void *context)
 {
     const struct pckeyboard *kbd = device;
@@ -433,8 +419,8 @@ static void pckeyboard_state(void *device, vdev_state_fn add, void *context)
     add(context, "a20", (kbd->output_port & OUTPUT_A20) != 0 ? "on" : "off");
     (void)snprintf(text, sizeof(text), "%u", kbd->leds);
     add(context, "leds", text);
-    (void)snprintf(text, sizeof(text), "%u, %s", kbd->scan_set,
-                   kbd->is_scanning ? "scanning" : "not scanning");
+    (void)snprintf(text, sizeof(text), "%u, %s, %llu keys", kbd->scan_set,
+                   kbd->is_scanning ? "scanning" : "not scanning", (unsigned long long)kbd->keys);
     add(context, "scan-set", text);
 }
 
@@ -450,11 +436,14 @@ static const struct vdev_region default_regions[] = {
 static const struct vdev_ops ops = {
     .size = sizeof(ops),
     .create = pckeyboard_create,
-    .destroy = pckeyboard_destroy,
+    .destroy = free,
     .reset = pckeyboard_reset,
     .read = pckeyboard_read,
     .write = pckeyboard_write,
     .state = pckeyboard_state,
+    .save = pckeyboard_save,
+    .restore = pckeyboard_restore,
+    .key = pckeyboard_key,
 };
 
 static const struct vdev_module module = {

@@ -12,24 +12,6 @@
 
 #include <qvm/vdev.h>
 
-struct ser8250 {
-    const struct vdev_services *host;
-    struct vdev_slot *slot;
-
-    uint8_t ier, fcr, lcr, mcr, scr;
-    uint8_t lsr_errors; /* LSR_OE, LSR_BI: until LSR is read */
-    uint8_t msr;
-    uint16_t divisor;
-    bool is_thre_pending; /* the THRE interrupt waits for IIR to be read or THR to be written */
-
-    uint8_t fifo[FIFO_SIZE];
-    uint32_t fifo_first, fifo_count;
-    bool is_break[FIFO_SIZE]; /* this byte stands for a break */
-    bool is_peer_waiting;     /* receive took less than it was given */
-
-    uint64_t received, sent, overruns;
-};
-
 static bool has_fifos(const struct ser8250 *serial)
 {
     return (serial->fcr & FCR_ENABLE) != 0;
@@ -82,11 +64,11 @@ static uint8_t pending_interrupt(const struct ser8250 *serial)
 }
 
 /* In loopback OUT2 is not connected to the pin (8.8). */
-static void update_interrupt(struct ser8250 *serial)
+void ser8250_update(struct ser8250 *serial)
 {
     bool is_let_through = (serial->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2;
 
-    serial->host->intr(serial->slot, is_let_through && pending_interrupt(serial) != IIR_NONE);
+    serial->host->intr(serial->slot, 0, is_let_through && pending_interrupt(serial) != IIR_NONE);
 }
 
 /* 8.3: without room the byte in the receiver is lost, and the overrun is told. Without FIFOs the
@@ -118,20 +100,38 @@ static void clear_fifo(struct ser8250 *serial)
     serial->fifo_count = 0;
 }
 
+/* The peer obeys RTS as a terminal with a handshake does, but once only: before a driver has set up
+ * its port, bytes would be thrown away by what it does to set it up. A driver without RTS shows
+ * that it reads by the receiver's interrupt, or by asking for data again and again. */
+static void note_receiver(struct ser8250 *serial)
+{
+    bool is_ready = (serial->mcr & (MCR_RTS | MCR_LOOP)) == MCR_RTS;
+    bool is_interrupted =
+        (serial->ier & IER_RDA) != 0 && (serial->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2;
+
+    serial->is_receiving =
+        serial->is_receiving || is_ready || is_interrupted || serial->looks >= LOOKS_FOR_DATA;
+}
+
+static bool can_receive(const struct ser8250 *serial)
+{
+    return serial->is_receiving && fifo_room(serial) > 0 && (serial->mcr & MCR_LOOP) == 0;
+}
+
 /* Let the peer go on, if it waits and there is room. */
 static void resume_peer(struct ser8250 *serial)
 {
-    if (serial->is_peer_waiting && fifo_room(serial) > 0 && (serial->mcr & MCR_LOOP) == 0) {
+    if (serial->is_peer_waiting && can_receive(serial)) {
         serial->is_peer_waiting = false;
         serial->host->stream_resume(serial->slot);
     }
 }
 
 /* Between two interrupts a real line is low for a moment, and edge-triggered pins wait for it. The
- * caller's update_interrupt raises it again if something is pending. */
+ * caller's ser8250_update raises it again if something is pending. */
 static void drop_interrupt(struct ser8250 *serial)
 {
-    serial->host->intr(serial->slot, false);
+    serial->host->intr(serial->slot, 0, false);
 }
 
 static uint8_t read_rbr(struct ser8250 *serial)
@@ -309,7 +309,10 @@ static uint64_t ser8250_read(void *device, uint32_t region, uint64_t offset, uin
     for (uint32_t i = 0; i < size; i++) {
         value |= (uint64_t)read_register(serial, offset + i) << (8 * i);
     }
-    update_interrupt(serial);
+    serial->looks = offset == LSR && serial->looks < LOOKS_FOR_DATA ? serial->looks + 1 : 0;
+    note_receiver(serial);
+    resume_peer(serial);
+    ser8250_update(serial);
     return value;
 }
 
@@ -322,7 +325,10 @@ static void ser8250_write(void *device, uint32_t region, uint64_t offset, uint32
     for (uint32_t i = 0; i < size; i++) {
         write_register(serial, offset + i, (uint8_t)(value >> (8 * i)));
     }
-    update_interrupt(serial);
+    serial->looks = 0;
+    note_receiver(serial);
+    resume_peer(serial);
+    ser8250_update(serial);
 }
 
 /* A peer of flesh and blood would overrun the FIFO; ours waits for room, unless loopback has cut
@@ -332,14 +338,28 @@ static size_t ser8250_receive(void *device, const uint8_t *data, size_t count)
     struct ser8250 *serial = device;
     size_t n = 0;
 
-    while (n < count && fifo_room(serial) > 0 && (serial->mcr & MCR_LOOP) == 0) {
+    while (n < count && can_receive(serial)) {
         receive_byte(serial, data[n], false);
         n++;
     }
     serial->received += n;
     serial->is_peer_waiting = n < count;
-    update_interrupt(serial);
+    ser8250_update(serial);
     return n;
+}
+
+/* 8.3, bit 4: "only one zero character is loaded into the FIFO". A break does not wait for room. */
+static bool ser8250_line_break(void *device)
+{
+    struct ser8250 *serial = device;
+
+    if (!serial->is_receiving || (serial->mcr & MCR_LOOP) != 0) {
+        return false;
+    }
+    serial->breaks++;
+    receive_byte(serial, 0, true);
+    ser8250_update(serial);
+    return true;
 }
 
 /* Table II: reset configuration. */
@@ -356,9 +376,11 @@ static void ser8250_reset(void *device)
     serial->msr = MSR_CONNECTED;
     serial->divisor = DIVISOR_9600;
     serial->is_thre_pending = false;
+    serial->is_receiving = false;
+    serial->looks = 0;
     clear_fifo(serial);
     resume_peer(serial);
-    update_interrupt(serial);
+    ser8250_update(serial);
 }
 
 static int ser8250_create(const struct vdev_services *host, struct vdev_slot *slot,
@@ -379,11 +401,6 @@ static int ser8250_create(const struct vdev_services *host, struct vdev_slot *sl
     ser8250_reset(serial);
     *device = serial;
     return 0;
-}
-
-static void ser8250_destroy(void *device)
-{
-    free(device);
 }
 
 static void add_number(vdev_state_fn add, void *context, const char *name, uint64_t number)
@@ -411,6 +428,7 @@ static void ser8250_state(void *device, vdev_state_fn add, void *context)
     add_number(add, context, "sent", serial->sent);
     add_number(add, context, "received", serial->received);
     add_number(add, context, "overruns", serial->overruns);
+    add_number(add, context, "breaks", serial->breaks);
 }
 
 static const struct vdev_option options[] = {
@@ -426,12 +444,15 @@ static const struct vdev_region default_regions[] = {{VDEV_SPACE_IO, 0x3f8, REGI
 static const struct vdev_ops ops = {
     .size = sizeof(ops),
     .create = ser8250_create,
-    .destroy = ser8250_destroy,
+    .destroy = free,
     .reset = ser8250_reset,
     .read = ser8250_read,
     .write = ser8250_write,
     .receive = ser8250_receive,
     .state = ser8250_state,
+    .save = ser8250_save,
+    .restore = ser8250_restore,
+    .line_break = ser8250_line_break,
 };
 
 static const struct vdev_module module = {
