@@ -1,5 +1,5 @@
 /* The registers of one vCPU. */
-#include "qvm-worker/vcpu_state.h"
+#include "qvm-worker/vm/vcpu_state.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,6 +12,7 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
+#include "proto/counters.h"
 
 #define MSR_TSC                 0x10u
 #define MSR_MISC_ENABLE         0x1a0u
@@ -32,6 +33,7 @@
 #define SELECTOR_CODE 0x10u
 #define SELECTOR_DATA 0x18u
 #define SELECTOR_TASK 0x20u
+#define TASK_LIMIT    0x67u /* of a task-state segment without a map of ports */
 
 #define RESET_IP      0xfff0u /* where INIT leaves a boot CPU: 16 bytes below 4 GiB */
 #define RESET_CS_BASE 0xffff0000u
@@ -40,8 +42,11 @@
 #define MXCSR_RESET 0x1f80u
 
 struct vcpu_common {
+    size_t run_size;
     size_t xsave_size; /* 0: this KVM has none */
+    struct kvm_msr_list *list;
     struct kvm_msrs *msrs;
+    struct kvm_msrs *ours; /* those of them that begin otherwise than KVM has them */
 };
 
 struct vcpu_power_on {
@@ -105,6 +110,16 @@ static const struct {
     {0x200, 16}, {0x250, 1}, {0x258, 2}, {0x268, 8}, {MSR_MTRR_DEFAULT, 1},
 };
 
+static uint32_t count_unlisted(void)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < ARRAY_LEN(unlisted); i++) {
+        count += unlisted[i].count;
+    }
+    return count;
+}
+
 static void add_msr(struct kvm_msrs *msrs, uint32_t index)
 {
     for (uint32_t i = 0; i < msrs->nmsrs; i++) {
@@ -112,7 +127,7 @@ static void add_msr(struct kvm_msrs *msrs, uint32_t index)
             return;
         }
     }
-    if (msrs->nmsrs < MSRS_MAX && !is_kept_out(index)) {
+    if (!is_kept_out(index)) {
         msrs->entries[msrs->nmsrs++].index = index;
     }
 }
@@ -122,18 +137,39 @@ static struct kvm_msrs *make_msrs(uint32_t count)
     return calloc(1, sizeof(struct kvm_msrs) + count * sizeof(struct kvm_msr_entry));
 }
 
-static int read_msrs(int kvm_fd, int vcpu_fd, struct vcpu_common *common)
+static int change_some(struct kvm_msrs *msrs, struct vcpu_common *common)
 {
-    auto_free struct kvm_msr_list *list = read_msr_list(kvm_fd);
-    auto_free struct kvm_msrs *buffer = make_msrs(MSRS_MAX);
-    struct kvm_msrs *msrs = make_msrs(MSRS_MAX);
+    struct kvm_msrs *ours = make_msrs(msrs->nmsrs);
+
+    common->ours = ours;
+    for (uint32_t i = 0; ours != NULL && i < msrs->nmsrs; i++) {
+        struct kvm_msr_entry *entry = &msrs->entries[i];
+        uint64_t data = entry->data;
+
+        if (entry->index == MSR_MTRR_DEFAULT) {
+            entry->data = MTRR_ENABLED_WRITE_BACK;
+        } else if (entry->index == MSR_MISC_ENABLE) {
+            entry->data |= MISC_ENABLE_FAST_STRING;
+        }
+        if (entry->data != data) {
+            ours->entries[ours->nmsrs++] = *entry;
+        }
+    }
+    return ours != NULL ? 0 : -ENOMEM;
+}
+
+int vcpu_common_read(struct vcpu_common *common, int vcpu_fd, struct err *err)
+{
+    uint32_t most = count_unlisted() + common->list->nmsrs;
+    auto_free struct kvm_msrs *buffer = make_msrs(most);
+    struct kvm_msrs *msrs = make_msrs(most);
 
     common->msrs = msrs;
-    if (list == NULL || buffer == NULL || msrs == NULL) {
-        return -ENOMEM;
+    if (buffer == NULL || msrs == NULL) {
+        return err_set(err, -ENOMEM, "out of memory");
     }
-    for (uint32_t i = 0; i < list->nmsrs; i++) {
-        add_msr(msrs, list->indices[i]);
+    for (uint32_t i = 0; i < common->list->nmsrs; i++) {
+        add_msr(msrs, common->list->indices[i]);
     }
     for (uint32_t i = 0; i < ARRAY_LEN(unlisted); i++) {
         for (uint32_t n = 0; n < unlisted[i].count; n++) {
@@ -141,25 +177,27 @@ static int read_msrs(int kvm_fd, int vcpu_fd, struct vcpu_common *common)
         }
     }
     msrs->nmsrs = transfer_msrs(vcpu_fd, KVM_GET_MSRS, msrs->entries, msrs->nmsrs, buffer);
-    for (uint32_t i = 0; i < msrs->nmsrs; i++) {
-        if (msrs->entries[i].index == MSR_MTRR_DEFAULT) {
-            msrs->entries[i].data = MTRR_ENABLED_WRITE_BACK;
-        } else if (msrs->entries[i].index == MSR_MISC_ENABLE) {
-            msrs->entries[i].data |= MISC_ENABLE_FAST_STRING;
-        }
-    }
-    return 0;
+    return change_some(msrs, common) == 0 ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
-int vcpu_common_create(int kvm_fd, int vcpu_fd, struct vcpu_common **common, struct err *err)
+int vcpu_common_create(int kvm_fd, struct vcpu_common **common, struct err *err)
 {
     struct vcpu_common *new = calloc(1, sizeof(*new));
     int size;
 
-    if (new == NULL || read_msrs(kvm_fd, vcpu_fd, new) != 0) {
-        vcpu_common_destroy(new);
+    if (new == NULL) {
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    *common = new;
+    new->list = read_msr_list(kvm_fd);
+    if (new->list == NULL) {
         return err_set(err, -ENOMEM, "KVM does not tell its model-specific registers");
     }
+    size = ioctl(kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+    if (size < (int)sizeof(struct kvm_run)) {
+        return err_set(err, -EOPNOTSUPP, "KVM does not tell how large a vCPU's page is");
+    }
+    new->run_size = (size_t)size;
     if (ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE) > 0) {
         size = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
         new->xsave_size = sizeof(struct kvm_xsave);
@@ -167,14 +205,20 @@ int vcpu_common_create(int kvm_fd, int vcpu_fd, struct vcpu_common **common, str
             new->xsave_size = (size_t)size;
         }
     }
-    *common = new;
     return 0;
+}
+
+size_t vcpu_common_run_size(const struct vcpu_common *common)
+{
+    return common->run_size;
 }
 
 void vcpu_common_destroy(struct vcpu_common *common)
 {
     if (common != NULL) {
+        free(common->list);
         free(common->msrs);
+        free(common->ours);
         free(common);
     }
 }
@@ -225,9 +269,9 @@ static int reset_fpu(int vcpu_fd, const struct vcpu_common *common)
     return ioctl(vcpu_fd, KVM_SET_XSAVE, area);
 }
 
-static int reset_msrs(int vcpu_fd, const struct vcpu_common *common)
+static int set_msrs(int vcpu_fd, const struct kvm_msrs *msrs)
 {
-    uint32_t count = common->msrs->nmsrs;
+    uint32_t count = msrs->nmsrs;
     auto_free struct kvm_msrs *copy = make_msrs(count);
     auto_free struct kvm_msrs *buffer = make_msrs(count);
 
@@ -235,20 +279,22 @@ static int reset_msrs(int vcpu_fd, const struct vcpu_common *common)
         errno = ENOMEM;
         return -1;
     }
-    memcpy(copy->entries, common->msrs->entries, count * sizeof(copy->entries[0]));
+    memcpy(copy->entries, msrs->entries, count * sizeof(copy->entries[0]));
     /* What KVM refuses stays as it is: it refuses the guest as well. */
     (void)transfer_msrs(vcpu_fd, KVM_SET_MSRS, copy->entries, count, buffer);
     return 0;
 }
 
-static void enter_long_mode(struct kvm_sregs *sregs, const struct vcpu_entry *entry)
+static void enter_image(struct kvm_sregs *sregs, const struct vcpu_entry *entry)
 {
+    bool is_64bit = !entry->is_32bit;
     struct kvm_segment code = {.limit = UINT32_MAX,
                                .selector = SELECTOR_CODE,
                                .type = 11,
                                .present = 1,
                                .s = 1,
-                               .l = 1,
+                               .l = is_64bit,
+                               .db = !is_64bit,
                                .g = 1};
     struct kvm_segment data = {.limit = UINT32_MAX,
                                .selector = SELECTOR_DATA,
@@ -258,7 +304,7 @@ static void enter_long_mode(struct kvm_sregs *sregs, const struct vcpu_entry *en
                                .db = 1,
                                .g = 1};
     struct kvm_segment task = {
-        .limit = UINT16_MAX, .selector = SELECTOR_TASK, .type = 11, .present = 1};
+        .limit = TASK_LIMIT, .selector = SELECTOR_TASK, .type = 11, .present = 1};
 
     sregs->cs = code;
     sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;
@@ -267,10 +313,43 @@ static void enter_long_mode(struct kvm_sregs *sregs, const struct vcpu_entry *en
     sregs->gdt.limit = (uint16_t)(entry->gdt_size - 1);
     sregs->idt.base = 0;
     sregs->idt.limit = 0;
-    sregs->cr0 = CR0_PAGING | CR0_FPU_TYPE | CR0_PROTECTED;
-    sregs->cr3 = entry->page_tables;
-    sregs->cr4 = CR4_PAE;
-    sregs->efer = EFER_LONG;
+    sregs->cr0 = (is_64bit ? CR0_PAGING : 0) | CR0_FPU_TYPE | CR0_PROTECTED;
+    sregs->cr3 = is_64bit ? entry->page_tables : 0;
+    sregs->cr4 = is_64bit ? CR4_PAE : 0;
+    sregs->efer = is_64bit ? EFER_LONG : 0;
+}
+
+static void enter(const struct vcpu_entry *entry, struct kvm_sregs *sregs, struct kvm_regs *regs)
+{
+    if (entry != NULL) {
+        enter_image(sregs, entry);
+        *regs = (struct kvm_regs){.rip = entry->rip,
+                                  .rax = entry->rax,
+                                  .rbx = entry->rbx,
+                                  .rsi = entry->rsi,
+                                  .rsp = entry->rsp,
+                                  .rflags = 2};
+    }
+}
+
+int vcpu_state_begin(int vcpu_fd, const struct vcpu_common *common,
+                     const struct vcpu_power_on *power_on, struct err *err)
+{
+    /* KVM looks for the one that was made last where it was not yet (kvm_recalculate_apic_map),
+     * until the local APIC of one is set. */
+    if (ioctl(vcpu_fd, KVM_SET_LAPIC, &power_on->lapic) != 0 ||
+        set_msrs(vcpu_fd, common->ours) != 0) {
+        return err_sys(err, -errno, "KVM does not take the registers of a vCPU");
+    }
+    return 0;
+}
+
+void vcpu_state_enter(struct kvm_run *run, const struct vcpu_power_on *power_on,
+                      const struct vcpu_entry *entry)
+{
+    run->s.regs.sregs = power_on->sregs;
+    enter(entry, &run->s.regs.sregs, &run->s.regs.regs);
+    run->kvm_dirty_regs = KVM_SYNC_X86_SREGS | KVM_SYNC_X86_REGS;
 }
 
 int vcpu_state_reset(int vcpu_fd, const struct vcpu_common *common,
@@ -282,18 +361,22 @@ int vcpu_state_reset(int vcpu_fd, const struct vcpu_common *common,
     struct kvm_regs regs = power_on->regs;
     struct kvm_mp_state pending;
 
-    if (entry != NULL) {
-        enter_long_mode(&sregs, entry);
-        regs =
-            (struct kvm_regs){.rip = entry->rip, .rsi = entry->rsi, .rsp = entry->rsp, .rflags = 2};
-    }
+    enter(entry, &sregs, &regs);
     events.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
     /* Reading the state takes in INIT and SIPI that are on their way, so none comes later. */
-    if (ioctl(vcpu_fd, KVM_GET_MP_STATE, &pending) != 0 ||
-        ioctl(vcpu_fd, KVM_SET_MP_STATE, &power_on->mp) != 0 ||
+    if (ioctl(vcpu_fd, KVM_GET_MP_STATE, &pending) != 0) {
+        return err_sys(err, -errno, "KVM does not tell the state of a vCPU");
+    }
+    if (pending.mp_state == KVM_MP_STATE_UNINITIALIZED) {
+        /* no INIT since then: nothing but an NMI can have reached it */
+        return ioctl(vcpu_fd, KVM_SET_VCPU_EVENTS, &events) == 0
+                   ? 0
+                   : err_sys(err, -errno, "KVM does not take a vCPU's events back");
+    }
+    if (ioctl(vcpu_fd, KVM_SET_MP_STATE, &power_on->mp) != 0 ||
         ioctl(vcpu_fd, KVM_SET_SREGS, &sregs) != 0 ||
-        ioctl(vcpu_fd, KVM_SET_LAPIC, &power_on->lapic) != 0 || reset_msrs(vcpu_fd, common) != 0 ||
-        ioctl(vcpu_fd, KVM_SET_VCPU_EVENTS, &events) != 0 ||
+        ioctl(vcpu_fd, KVM_SET_LAPIC, &power_on->lapic) != 0 ||
+        set_msrs(vcpu_fd, common->msrs) != 0 || ioctl(vcpu_fd, KVM_SET_VCPU_EVENTS, &events) != 0 ||
         ioctl(vcpu_fd, KVM_SET_DEBUGREGS, &power_on->debug) != 0 ||
         (power_on->xcrs.nr_xcrs > 0 && ioctl(vcpu_fd, KVM_SET_XCRS, &power_on->xcrs) != 0) ||
         reset_fpu(vcpu_fd, common) != 0 || ioctl(vcpu_fd, KVM_SET_REGS, &regs) != 0) {
@@ -369,26 +452,16 @@ void vcpu_state_exit_text(const struct kvm_run *run, char *text, size_t size)
     }
 }
 
+_Static_assert((int)COUNTERS_IO == KVM_EXIT_IO && (int)COUNTERS_HLT == KVM_EXIT_HLT &&
+                   (int)COUNTERS_MMIO == KVM_EXIT_MMIO &&
+                   (int)COUNTERS_SHUTDOWN == KVM_EXIT_SHUTDOWN &&
+                   (int)COUNTERS_FAIL_ENTRY == KVM_EXIT_FAIL_ENTRY &&
+                   (int)COUNTERS_INTR == KVM_EXIT_INTR &&
+                   (int)COUNTERS_INTERNAL_ERROR == KVM_EXIT_INTERNAL_ERROR &&
+                   (int)COUNTERS_SYSTEM_EVENT == KVM_EXIT_SYSTEM_EVENT,
+               "exits are counted by KVM's numbers");
+
 const char *vcpu_state_exit_name(uint32_t reason)
 {
-    switch (reason) {
-    case KVM_EXIT_IO:
-        return "io";
-    case KVM_EXIT_MMIO:
-        return "mmio";
-    case KVM_EXIT_INTR:
-        return "signal";
-    case KVM_EXIT_SHUTDOWN:
-        return "triple-fault";
-    case KVM_EXIT_INTERNAL_ERROR:
-        return "internal-error";
-    case KVM_EXIT_FAIL_ENTRY:
-        return "fail-entry";
-    case KVM_EXIT_SYSTEM_EVENT:
-        return "system-event";
-    case KVM_EXIT_HLT:
-        return "hlt";
-    default:
-        return NULL;
-    }
+    return counters_reason_name(reason);
 }
