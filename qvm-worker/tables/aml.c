@@ -1,5 +1,5 @@
 /* ACPI's byte code. */
-#include "qvm-worker/aml.h"
+#include "qvm-worker/tables/aml.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +24,14 @@
 #define EISA_LENGTH 7u
 #define ISA_LINES   16u
 
-#define RESOURCE_IRQ      0x22u
-#define RESOURCE_IO       0x47u
-#define RESOURCE_END      0x79u
-#define RESOURCE_EXTENDED 0x89u
+#define RESOURCE_IRQ         0x22u
+#define RESOURCE_IO          0x47u
+#define RESOURCE_END         0x79u
+#define RESOURCE_EXTENDED    0x89u
+#define RESOURCE_MEMORY      0x86u
+#define RESOURCE_DWORD_SPACE 0x87u
+#define RESOURCE_WORD_SPACE  0x88u
+#define RESOURCE_QWORD_SPACE 0x8au
 
 void aml_bytes(struct aml *aml, const void *bytes, uint32_t size)
 {
@@ -167,12 +171,17 @@ static uint32_t eisa_id(const char *id)
     return __builtin_bswap32(letters << 16 | (uint32_t)strtoul(id + 3, NULL, 16));
 }
 
+void aml_eisa_id(struct aml *aml, const char *id)
+{
+    put(aml, OP_DWORD, 1);
+    put(aml, eisa_id(id), 4);
+}
+
 void aml_hid(struct aml *aml, const char *hid)
 {
     aml_name(aml, "_HID");
     if (strncmp(hid, "PNP", 3) == 0 && strlen(hid) == EISA_LENGTH) {
-        put(aml, OP_DWORD, 1);
-        put(aml, eisa_id(hid), 4);
+        aml_eisa_id(aml, hid);
     } else {
         aml_string(aml, hid);
     }
@@ -188,16 +197,59 @@ void aml_resource_io(struct aml *aml, uint16_t start, uint8_t size)
     put(aml, size, 1);
 }
 
-void aml_resource_irq(struct aml *aml, uint32_t gsi)
+/* ACPI 6.4, 6.4.3.6: bit 0 consumer, 1 edge, 2 active low, 3 shared. */
+static uint8_t irq_flags(uint32_t gsi, bool is_level)
 {
-    if (gsi < ISA_LINES) {
+    if (!is_level) {
+        return 3;
+    }
+    return gsi < ISA_LINES ? 1 : 13;
+}
+
+void aml_resource_irq(struct aml *aml, uint32_t gsi, bool is_level)
+{
+    if (gsi < ISA_LINES && !is_level) {
         put(aml, RESOURCE_IRQ, 1); /* without flags: edge, active high, exclusive */
         put(aml, 1u << gsi, 2);
     } else {
         put(aml, RESOURCE_EXTENDED, 1);
         put(aml, 6, 2); /* length */
-        put(aml, 3, 1); /* consumer, edge, active high, exclusive */
+        put(aml, irq_flags(gsi, is_level), 1);
         put(aml, 1, 1); /* one line */
         put(aml, gsi, 4);
     }
+}
+
+void aml_resource_memory(struct aml *aml, uint32_t start, uint32_t size)
+{
+    put(aml, RESOURCE_MEMORY, 1);
+    put(aml, 9, 2); /* length */
+    put(aml, 1, 1); /* writable */
+    put(aml, start, 4);
+    put(aml, size, 4);
+}
+
+/* Address space descriptors: ACPI 6.5, 6.4.3.5. */
+void aml_resource_window(struct aml *aml, enum aml_window kind, uint64_t first, uint64_t last)
+{
+    static const struct {
+        uint8_t tag, width, type, flags; /* of the type: decodes all ports; writable, not cached */
+    } kinds[] = {
+        [AML_WINDOW_BUSES] = {RESOURCE_WORD_SPACE, 2, 2, 0},
+        [AML_WINDOW_PORTS] = {RESOURCE_WORD_SPACE, 2, 1, 3},
+        [AML_WINDOW_MEMORY] = {RESOURCE_DWORD_SPACE, 4, 0, 1},
+        [AML_WINDOW_MEMORY_64] = {RESOURCE_QWORD_SPACE, 8, 0, 1},
+    };
+    uint32_t width = kinds[kind].width;
+
+    put(aml, kinds[kind].tag, 1);
+    put(aml, 3 + 5 * width, 2);
+    put(aml, kinds[kind].type, 1);
+    put(aml, 0x0c, 1); /* producer; both ends are fixed */
+    put(aml, kinds[kind].flags, 1);
+    put(aml, 0, width); /* granularity */
+    put(aml, first, width);
+    put(aml, last, width);
+    put(aml, 0, width); /* translation */
+    put(aml, last - first + 1, width);
 }

@@ -2,8 +2,8 @@
  *
  * A writer over the caller's buffer: what does not fit is not written and sets is_full, so that one
  * check at the end is enough. */
-#ifndef QVM_WORKER_AML_H
-#define QVM_WORKER_AML_H
+#ifndef QVM_WORKER_TABLES_AML_H
+#define QVM_WORKER_TABLES_AML_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,9 +31,21 @@ void aml_string(struct aml *aml, const char *text);
 /* Name(_HID, ...): "PNP0C0C" as an EISA id, anything else as a string. */
 void aml_hid(struct aml *aml, const char *hid);
 
+void aml_eisa_id(struct aml *aml, const char *id); /* "PNP0C0C" as a number */
+
 /* Inside resources. */
 void aml_resource_io(struct aml *aml, uint16_t start, uint8_t size);
-void aml_resource_irq(struct aml *aml, uint32_t gsi); /* edge, active high, exclusive */
+
+/* A line: active high and exclusive, but for levels on those that PCI's interrupts come by, too
+ * (above the 16 of ISA): they are shared, and active low as PCI's are, or a guest would have to
+ * refuse one of the two. Our chips know no polarity. */
+void aml_resource_irq(struct aml *aml, uint32_t gsi, bool is_level);
+
+void aml_resource_memory(struct aml *aml, uint32_t start, uint32_t size); /* fixed, writable */
+
+/* What a bridge hands on to what is behind it, `first` to `last`. */
+enum aml_window { AML_WINDOW_BUSES, AML_WINDOW_PORTS, AML_WINDOW_MEMORY, AML_WINDOW_MEMORY_64 };
+void aml_resource_window(struct aml *aml, enum aml_window kind, uint64_t first, uint64_t last);
 
 /* Raw bytes, for the few places that need them. */
 void aml_bytes(struct aml *aml, const void *bytes, uint32_t size);
