@@ -1,10 +1,11 @@
 /* What happened in a machine. */
-#include "qvm-worker/machine_event.h"
+#include "qvm-worker/machine/event.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 
 struct machine_events {
     int fd;
+    int poll_fd;           /* readable when `fd` is, or another; -1: there is no other */
     pthread_mutex_t mutex; /* a leaf: see bus.c */
     bool waits[MACHINE_EVENT_COUNT];
     struct machine_event list[MACHINE_EVENT_COUNT];
@@ -25,6 +27,7 @@ int machine_events_create(struct machine_events **events, struct err *err)
     if (new == NULL) {
         return err_set(err, -ENOMEM, "out of memory");
     }
+    new->poll_fd = -1;
     new->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (new->fd < 0) {
         int code = -errno;
@@ -41,6 +44,7 @@ void machine_events_destroy(struct machine_events *events)
 {
     if (events != NULL) {
         cleanup_close(&events->fd);
+        cleanup_close(&events->poll_fd);
         (void)pthread_mutex_destroy(&events->mutex);
         free(events);
     }
@@ -48,7 +52,23 @@ void machine_events_destroy(struct machine_events *events)
 
 int machine_events_fd(const struct machine_events *events)
 {
-    return events->fd;
+    return events->poll_fd >= 0 ? events->poll_fd : events->fd;
+}
+
+int machine_events_watch(struct machine_events *events, int fd, struct err *err)
+{
+    struct epoll_event readable = {.events = EPOLLIN};
+
+    if (events->poll_fd < 0) {
+        events->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (events->poll_fd < 0 ||
+            epoll_ctl(events->poll_fd, EPOLL_CTL_ADD, events->fd, &readable) != 0) {
+            return err_sys(err, -errno, "cannot watch events");
+        }
+    }
+    return epoll_ctl(events->poll_fd, EPOLL_CTL_ADD, fd, &readable) == 0
+               ? 0
+               : err_sys(err, -errno, "cannot watch a descriptor");
 }
 
 void machine_events_post(struct machine_events *events, enum machine_event_kind kind, uint32_t vcpu,

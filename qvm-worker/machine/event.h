@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "qvm-worker/machine.h"
+#include "qvm-worker/machine/machine.h"
 
 struct err;
 struct machine_events;
@@ -15,6 +15,9 @@ void machine_events_destroy(struct machine_events *events);
 
 /* Readable when one waits. */
 int machine_events_fd(const struct machine_events *events);
+
+/* Have it be readable when `fd` (borrowed) is, too. Once, before anybody asks for it. */
+int machine_events_watch(struct machine_events *events, int fd, struct err *err);
 
 /* Any thread; never blocks on anything but a moment's lock, never allocates. While one of this
  * kind waits, another is dropped: the first says why. */
