@@ -1,5 +1,5 @@
 /* The vdevs of one VM, from their context in the configuration to their end. */
-#include "qvm-worker/vdev_host.h"
+#include "qvm-worker/vdev/host.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,9 +12,9 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
-#include "qvm-worker/bus.h"
-#include "qvm-worker/console.h"
-#include "qvm-worker/vdev_host_private.h"
+#include "qvm-worker/bus/bus.h"
+#include "qvm-worker/vdev/backend.h"
+#include "qvm-worker/vdev/private.h"
 
 int vdev_host_create(int directory_fd, struct vdev_host **host, struct err *err)
 {
@@ -24,6 +24,7 @@ int vdev_host_create(int directory_fd, struct vdev_host **host, struct err *err)
         return err_set(err, -ENOMEM, "no memory for vdevs");
     }
     new->directory_fd = directory_fd;
+    atomic_init(&new->clock_ahead_ns, VDEV_HOST_CLOCK_START);
     for (uint32_t i = 0; i < VDEV_HOST_GSI_COUNT; i++) {
         (void)pthread_mutex_init(&new->lines[i].lock, NULL); /* cannot fail for a plain one */
     }
@@ -54,6 +55,9 @@ void vdev_host_free_slot(struct vdev_slot *slot)
         free(slot->value_strings[i].where);
     }
     free(slot->value_strings);
+    free(slot->events);
+    vdev_host_free_shmem(slot);
+    vdev_host_close_backend(slot);
     free(slot->values);
     free(slot->where);
     if (slot->has_lock) {
@@ -62,6 +66,13 @@ void vdev_host_free_slot(struct vdev_slot *slot)
     free(slot);
     host->held_slots--;
     free_host_when_empty(host);
+}
+
+void vdev_host_closed_handle(struct vdev_slot *slot)
+{
+    if (--slot->open_handles == 0) {
+        vdev_host_free_slot(slot);
+    }
 }
 
 void vdev_host_destroy(struct vdev_host *host)
@@ -73,14 +84,25 @@ void vdev_host_destroy(struct vdev_host *host)
         struct vdev_slot *slot = host->slots[i];
 
         vdev_host_close_stream(slot);
+        vdev_host_stop_events(slot);
+        slot->function = NULL; /* the buses may be gone */
         if (slot->device != NULL) {
             slot->loaded->ops.destroy(slot->device);
         }
+        vdev_host_close_image(slot);
+        vdev_host_close_network(slot);
+        vdev_host_close_backend(slot);
     }
     host->is_destroyed = true;
     host->held_slots++; /* the host stays until all were told */
     for (uint32_t i = host->slot_count; i-- > 0;) {
-        vdev_host_close_timer(host->slots[i]);
+        struct vdev_slot *slot = host->slots[i];
+
+        slot->open_handles++; /* ours, until all were asked to close */
+        vdev_host_close_timers(slot);
+        vdev_host_close_events(slot);
+        vdev_host_close_shmem(slot);
+        vdev_host_closed_handle(slot);
     }
     host->held_slots--;
     free_host_when_empty(host);
@@ -125,7 +147,19 @@ static bool overlap(const struct vdev_region *a, const struct vdev_region *b)
     return a->space == b->space && high->start - low->start < low->size;
 }
 
-/* What two vdevs cannot both have: ports, addresses, the console. */
+/* Whether two needs name the same file, as far as their words tell: relative paths start from the
+ * folder of the file that they stand in. Links are found by the locks. */
+static bool is_same_path(const struct vdev_host_need *a, const struct vdev_host_need *b)
+{
+    if (a->path == NULL || b->path == NULL || strcmp(a->path, b->path) != 0) {
+        return false;
+    }
+    size_t size = strcspn(a->where, ":");
+    return *a->path == '/' ||
+           (size == strcspn(b->where, ":") && strncmp(a->where, b->where, size) == 0);
+}
+
+/* What two vdevs cannot both have: ports, addresses, the console, an image that is written. */
 static int check_against(const struct vdev_slot *slot, const struct vdev_slot *other,
                          struct err *err)
 {
@@ -139,9 +173,22 @@ static int check_against(const struct vdev_slot *slot, const struct vdev_slot *o
             }
         }
     }
-    if (slot->stream_kind == STREAM_CONSOLE && other->stream_kind == STREAM_CONSOLE) {
-        return err_set(err, -EBUSY, "%s: the console belongs to vdev '%s' of %s", slot->need.where,
-                       other->name, other->where);
+    if (vdev_host_has_console(slot) && vdev_host_has_console(other)) {
+        return err_set(
+            err, -EBUSY, "%s: the console belongs to vdev '%s' of %s",
+            slot->streams[slot->streams[STREAM_OUTPUT].kind == STREAM_CONSOLE ? STREAM_OUTPUT
+                                                                              : STREAM_INPUT]
+                .need.where,
+            other->name, other->where);
+    }
+    if (is_same_path(&slot->image_need, &other->image_need) &&
+        (slot->image_need.can_write || other->image_need.can_write)) {
+        return err_set(
+            err, -EBUSY,
+            "%s: the image '%s' belongs to vdev '%s' of %s; two may have it if both only "
+            "read it: '<%s'",
+            slot->image_need.where, slot->image_need.path, other->name, other->where,
+            slot->image_need.path);
     }
     return 0;
 }
@@ -180,8 +227,10 @@ int vdev_host_add(struct vdev_host *host, const char *module, const char *where,
     slot->host = host;
     slot->loaded = vdev_host_find_module(host, module);
     slot->where = strdup(where);
-    slot->granted_fd = -1;
-    slot->timer_fd = -1;
+    slot->streams[STREAM_OUTPUT].fd = -1;
+    slot->streams[STREAM_INPUT].fd = -1;
+    slot->image_fd = -1;
+    slot->network_fd = -1;
     r = slot->where != NULL ? read_slot(slot, options, option_count, err)
                             : err_set(err, -ENOMEM, "no memory for a vdev");
     if (r != 0) {
@@ -192,41 +241,25 @@ int vdev_host_add(struct vdev_host *host, const char *module, const char *where,
     return 0;
 }
 
-bool vdev_host_uses_console(const struct vdev_host *host)
+const char *vdev_host_logs_to(const struct vdev_host *host, enum log_system system)
 {
     for (uint32_t i = 0; i < host->slot_count; i++) {
-        if (host->slots[i]->stream_kind == STREAM_CONSOLE ||
-            host->slots[i]->stream_kind == STREAM_CONSOLE_BY_DEFAULT) {
-            return true;
+        if (host->slots[i]->has_log && host->slots[i]->log_system == system) {
+            return host->slots[i]->where;
         }
-    }
-    return false;
-}
-
-const struct vdev_host_need *vdev_host_next_need(const struct vdev_host *host,
-                                                 const struct vdev_host_need *previous)
-{
-    bool is_after = previous == NULL;
-
-    for (uint32_t i = 0; i < host->slot_count; i++) {
-        const struct vdev_slot *slot = host->slots[i];
-
-        if (is_after && slot->stream_kind == STREAM_GRANTED) {
-            return &slot->need;
-        }
-        is_after = is_after || &slot->need == previous;
     }
     return NULL;
 }
 
-void vdev_host_grant(struct vdev_host *host, const struct vdev_host_need *need, int fd)
+bool vdev_host_uses_console(const struct vdev_host *host)
 {
     for (uint32_t i = 0; i < host->slot_count; i++) {
-        if (&host->slots[i]->need == need) {
-            cleanup_close(&host->slots[i]->granted_fd);
-            host->slots[i]->granted_fd = fd;
+        if (vdev_host_has_console(host->slots[i]) ||
+            host->slots[i]->streams[STREAM_OUTPUT].kind == STREAM_CONSOLE_BY_DEFAULT) {
+            return true;
         }
     }
+    return false;
 }
 
 /* The console goes to who names it; else to the first that would have it by default. */
@@ -235,24 +268,27 @@ static void settle_console(struct vdev_host *host)
     bool is_taken = false;
 
     for (uint32_t i = 0; i < host->slot_count; i++) {
-        is_taken = is_taken || host->slots[i]->stream_kind == STREAM_CONSOLE;
+        is_taken = is_taken || vdev_host_has_console(host->slots[i]);
     }
     for (uint32_t i = 0; i < host->slot_count; i++) {
         struct vdev_slot *slot = host->slots[i];
 
-        if (slot->stream_kind == STREAM_CONSOLE_BY_DEFAULT) {
-            slot->stream_kind = is_taken ? STREAM_NONE : STREAM_CONSOLE;
+        if (slot->streams[STREAM_OUTPUT].kind == STREAM_CONSOLE_BY_DEFAULT) {
+            slot->streams[STREAM_OUTPUT].kind = is_taken ? STREAM_NONE : STREAM_CONSOLE;
             is_taken = true;
         }
     }
 }
 
-static void on_access(void *device, uint32_t region, uint64_t offset, uint32_t size,
+void vdev_host_access(void *device, uint32_t region, uint64_t offset, uint32_t size,
                       uint64_t *value, bool is_write)
 {
     struct vdev_slot *slot = device;
     uint64_t mask = size < 8 ? (UINT64_C(1) << (8 * size)) - 1 : UINT64_MAX;
 
+    if (is_write && vdev_host_answer(slot, region, offset, size, *value & mask)) {
+        return;
+    }
     (void)pthread_mutex_lock(&slot->lock);
     if (is_write) {
         slot->loaded->ops.write(slot->device, region, offset, size, *value & mask);
@@ -265,7 +301,7 @@ static void on_access(void *device, uint32_t region, uint64_t offset, uint32_t s
 static int create_device(struct vdev_slot *slot, struct err *err)
 {
     const struct vdev_host_env *env = &slot->host->env;
-    struct err words = {0};
+    struct err why = {0};
     struct vdev_config config = {
         .size = sizeof(config),
         .name = slot->name,
@@ -273,32 +309,35 @@ static int create_device(struct vdev_slot *slot, struct err *err)
         .value_count = slot->value_count,
         .regions = slot->regions,
         .region_count = slot->region_count,
-        .intr_line = slot->intr_line,
+        .place = slot->is_on_pci ? VDEV_PLACE_PCI : VDEV_PLACE_BUS,
+        .intr_count = slot->intr_count,
         .cpu_count = env->cpu_count,
         .ram_below_4g = env->ram_below_4g,
         .ram_above_4g = env->ram_above_4g,
+        .system = env->system,
     };
     void *device = NULL;
     int r;
 
-    slot->create_err = &words;
+    memcpy(config.intrs, slot->intrs, sizeof(config.intrs));
+    slot->words = &why;
     (void)pthread_mutex_lock(&slot->lock);
     r = slot->loaded->ops.create(&vdev_host_services, slot, &config, &device);
     (void)pthread_mutex_unlock(&slot->lock);
-    slot->create_err = NULL;
-    if (r != 0 && words.code == 0) {
+    slot->words = NULL;
+    if (r != 0 && why.code == 0) {
         return err_sys(err, r < 0 ? r : -EINVAL, "%s: vdev '%s' cannot be made", slot->where,
                        slot->name);
     }
     if (r != 0) {
-        return err_set(err, r < 0 ? r : -EINVAL, "%s", words.msg);
+        return err_set(err, r < 0 ? r : -EINVAL, "%s", why.msg);
     }
     if (device == NULL) {
         return err_set(err, -ELIBBAD, "%s: vdev '%s' is broken: it made no device", slot->where,
                        slot->name);
     }
     slot->device = device;
-    return 0;
+    return vdev_host_check_function(slot, err);
 }
 
 static int build_slot(struct vdev_slot *slot, struct err *err)
@@ -307,9 +346,18 @@ static int build_slot(struct vdev_slot *slot, struct err *err)
 
     (void)pthread_mutex_init(&slot->lock, NULL); /* cannot fail for a plain one */
     slot->has_lock = true;
-    r = vdev_host_open_timer(slot, err);
+    r = vdev_host_open_timers(slot, err);
     if (r == 0) {
         r = vdev_host_open_stream(slot, err);
+    }
+    if (r == 0) {
+        r = vdev_host_open_image(slot, err);
+    }
+    if (r == 0) {
+        r = vdev_host_open_network(slot, err);
+    }
+    if (r == 0) {
+        r = vdev_host_open_backend(slot, err);
     }
     if (r == 0) {
         r = create_device(slot, err);
@@ -318,10 +366,19 @@ static int build_slot(struct vdev_slot *slot, struct err *err)
         const struct vdev_region *region = &slot->regions[i];
 
         r = bus_add(slot->host->env.bus, region->space == VDEV_SPACE_IO ? BUS_IO : BUS_MEMORY,
-                    region->start, region->size, on_access, slot, i, slot->bus_name, err);
+                    region->start, region->size, vdev_host_access, slot, i, slot->bus_name, err);
         if (r != 0) {
             (void)err_prefix(err, "%s: ", slot->where);
         }
+    }
+    if (r == 0) {
+        r = vdev_host_listen_events(slot, err);
+    }
+    if (r == 0) {
+        r = vdev_host_open_shmem(slot, err);
+    }
+    if (r == 0) {
+        r = vdev_host_add_level_port(slot, err);
     }
     if (r == 0) {
         vdev_host_listen_stream(slot);
@@ -335,8 +392,11 @@ int vdev_host_build(struct vdev_host *host, const struct vdev_host_env *env, str
 
     host->env = *env;
     settle_console(host);
+    if (env->pci != NULL) {
+        r = vdev_host_reserve_pci(host, err);
+    }
     for (uint32_t i = 0; i < host->slot_count && r == 0; i++) {
-        r = build_slot(host->slots[i], err);
+        r = host->slots[i]->is_in_kernel ? 0 : build_slot(host->slots[i], err);
     }
     return r;
 }
@@ -345,9 +405,11 @@ static void reset_slot(void *context)
 {
     struct vdev_slot *slot = context;
 
+    if (slot->device == NULL) {
+        return; /* KVM's */
+    }
     (void)pthread_mutex_lock(&slot->lock);
-    vdev_host_set_timer(slot, 0);
-    vdev_host_set_intr(slot, false);
+    vdev_host_quiet(slot);
     slot->loaded->ops.reset(slot->device);
     (void)pthread_mutex_unlock(&slot->lock);
 }
@@ -372,70 +434,15 @@ bool vdev_host_device(const struct vdev_host *host, size_t i, struct vdev_host_d
         .module = slot->loaded->name,
         .where = slot->where,
         .acpi_hid = slot->loaded->module.acpi_hid,
+        .is_level = slot->loaded->module.has_level_lines,
         .regions = slot->regions,
         .region_count = slot->region_count,
-        .intr_line = slot->intr_line,
+        .pci = slot->is_on_pci ? &slot->pci : NULL,
+        .intr_names = slot->intr_names,
+        .intrs = slot->intrs,
+        .intr_count = slot->intr_count,
         .context = slot,
         .reset = reset_slot,
     };
     return true;
-}
-
-/* vdev_state_fn for one device. */
-struct state_of {
-    vdev_host_state_fn add;
-    void *context;
-    const char *device;
-};
-
-static void add_state(void *context, const char *name, const char *value)
-{
-    const struct state_of *of = context;
-
-    of->add(of->context, of->device, name, value);
-}
-
-static void host_state(const struct vdev_slot *slot, struct state_of *of)
-{
-    char text[64];
-
-    for (uint32_t i = 0; i < slot->region_count; i++) {
-        (void)snprintf(text, sizeof(text), "%s:0x%" PRIx64 ",%" PRIu64,
-                       slot->regions[i].space == VDEV_SPACE_IO ? "io" : "mem",
-                       slot->regions[i].start, slot->regions[i].size);
-        add_state(of, "loc", text);
-    }
-    if (slot->intr_line != QVM_VDEV_NO_INTR) {
-        (void)snprintf(text, sizeof(text), "ioapic:%u %s", slot->intr_line,
-                       slot->is_high ? "high" : "low");
-        add_state(of, "intr", text);
-    }
-    if (slot->loaded->hostdev_option != UINT32_MAX) {
-        add_state(of, "hostdev", slot->stream_kind == STREAM_NONE ? "none" : slot->need.path);
-    }
-    if (slot->stream != NULL) {
-        struct console_stats stats;
-
-        console_get_stats(slot->stream, &stats);
-        (void)snprintf(text, sizeof(text), "%" PRIu64, stats.written);
-        add_state(of, "bytes-out", text);
-        (void)snprintf(text, sizeof(text), "%" PRIu64, stats.lost);
-        add_state(of, "bytes-lost", text);
-    }
-}
-
-void vdev_host_state(struct vdev_host *host, vdev_host_state_fn add, void *context)
-{
-    for (uint32_t i = 0; i < host->slot_count; i++) {
-        struct vdev_slot *slot = host->slots[i];
-        struct state_of of = {.add = add, .context = context, .device = slot->name};
-
-        if (slot->device == NULL) {
-            continue;
-        }
-        (void)pthread_mutex_lock(&slot->lock);
-        host_state(slot, &of);
-        slot->loaded->ops.state(slot->device, add_state, &of);
-        (void)pthread_mutex_unlock(&slot->lock);
-    }
 }

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +11,29 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
-#include "qvm-worker/vdev_host_private.h"
+#include "proto/conf/value.h"
+#include "qvm-worker/vdev/private.h"
 
 #define PREFIX "vdev-"
 #define SUFFIX ".so"
 
-/* What a module of the first version of this ABI has at least. */
-#define MODULE_SIZE_MIN sizeof(struct vdev_module)
-#define OPS_SIZE_MIN    sizeof(struct vdev_ops)
+/* What a module of the first release of this ABI has: tests/data/vdev-abi3.h is its header. Later
+ * members come behind these; an older module has none of them. */
+#define MODULE_SIZE_MIN (offsetof(struct vdev_module, default_intrs) + sizeof(const uint32_t *))
+#define OPS_SIZE_MIN    (offsetof(struct vdev_ops, end_of_interrupt) + sizeof(void (*)(void)))
+
+/* Rows of arrays never grow, and what stands before the end of the others stays where it is. */
+_Static_assert(sizeof(struct vdev_option) == 48 && sizeof(struct vdev_value) == 40 &&
+                   sizeof(struct vdev_region) == 24 && sizeof(struct vdev_bar) == 32 &&
+                   sizeof(struct vdev_cap) == 32,
+               "rows of the first release");
+_Static_assert(QVM_VDEV_ABI != 3 || (MODULE_SIZE_MIN == 88 && OPS_SIZE_MIN == 152),
+               "structures of the first release");
+
+static const struct known_word {
+    const char *word;
+    int arguments;
+} common_words[] = {{"loc", 1}, {"intr", 1}, {"intrmap", 1}, {"name", 1}, {"log", 2}};
 
 /* The bare name of a module in any of its spellings: letters, digits, `-`, `_`. */
 static int bare_name(const char *text, char name[VDEV_HOST_NAME_MAX + 1])
@@ -73,8 +89,9 @@ static int is_module_file(const struct dirent *entry)
 static int refuse_unknown(const struct vdev_host *host, const char *name, const char *where,
                           struct err *err)
 {
-    char list[512] = "";
+    char list[512] = "", best[VDEV_HOST_NAME_MAX + 1] = "";
     size_t used = 0;
+    struct conf_nearest nearest = {.word = name};
     struct dirent **entries = NULL;
     int count = scandirat(host->directory_fd, ".", &entries, is_module_file, alphasort);
 
@@ -82,14 +99,43 @@ static int refuse_unknown(const struct vdev_host *host, const char *name, const 
         const char *file = entries[i]->d_name + strlen(PREFIX);
         int size = (int)(strlen(file) - strlen(SUFFIX));
 
+        char candidate[VDEV_HOST_NAME_MAX + 1];
+        const char *nearest_so_far = nearest.best;
+
+        (void)snprintf(candidate, sizeof(candidate), "%.*s", size, file);
+        conf_nearest_offer(&nearest, candidate);
+        if (nearest.best != nearest_so_far) {
+            (void)snprintf(best, sizeof(best), "%s", candidate);
+            nearest.best = best;
+        }
         if (used + (size_t)size + 2 < sizeof(list)) {
             used += (size_t)snprintf(list + used, sizeof(list) - used, " %.*s", size, file);
         }
         free(entries[i]);
     }
     free(entries);
+    if (nearest.best != NULL) {
+        return err_set(err, -ENOENT, "%s: there is no vdev '%s'; did you mean '%s'?", where, name,
+                       best);
+    }
     return err_set(err, -ENOENT, "%s: there is no vdev '%s'; there are:%s", where, name,
                    used > 0 ? list : " none");
+}
+
+/* Lines and timers; `why` says what is wrong. */
+static const char *check_counts(const struct vdev_module *module)
+{
+    if (module->line_count > VDEV_LINES_MAX) {
+        return "it has too many interrupt lines";
+    }
+    for (uint32_t i = 1; i < module->line_count && module->default_intrs != NULL; i++) {
+        uint32_t line = module->default_intrs[i - 1];
+
+        if (line != QVM_VDEV_NO_INTR && line >= VDEV_HOST_GSI_COUNT) {
+            return "its interrupt line does not exist";
+        }
+    }
+    return module->timer_count > VDEV_TIMERS_MAX ? "it has too many timers" : NULL;
 }
 
 /* Whether the module keeps its side of the contract; `why` says what is wrong. */
@@ -115,11 +161,38 @@ static const char *check_module(const struct loaded_module *loaded)
     if (module->default_intr != QVM_VDEV_NO_INTR && module->default_intr >= VDEV_HOST_GSI_COUNT) {
         return "its interrupt line does not exist";
     }
+    return check_counts(module);
+}
+
+static int find_arguments(const struct known_word *words, size_t count, const char *word)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(word, words[i].word) == 0) {
+            return words[i].arguments;
+        }
+    }
+    return -ENOENT;
+}
+
+/* Whether a user could not say which option he means. */
+static const char *check_option_name(const struct loaded_module *loaded, uint32_t row)
+{
+    const struct vdev_option *options = loaded->module.options;
+
+    if (find_arguments(common_words, ARRAY_LEN(common_words), options[row].name) >= 0) {
+        return "an option has the name of one that all vdevs have";
+    }
+    for (uint32_t i = 0; i < row; i++) {
+        if (strcmp(options[i].name, options[row].name) == 0) {
+            return "two options have the same name";
+        }
+    }
     return NULL;
 }
 
 static const char *count_options(struct loaded_module *loaded)
 {
+    bool has_image = false, has_tap = false, has_peer = false, has_backend = false;
     const struct vdev_option *options = loaded->module.options;
 
     loaded->hostdev_option = UINT32_MAX;
@@ -128,11 +201,21 @@ static const char *count_options(struct loaded_module *loaded)
         if (loaded->option_count == MODULE_OPTIONS_MAX) {
             return "it has too many options";
         }
+        if (check_option_name(loaded, loaded->option_count) != NULL) {
+            return check_option_name(loaded, loaded->option_count);
+        }
         switch (options[loaded->option_count].kind) {
         case VDEV_OPTION_TEXT:
         case VDEV_OPTION_BOOL:
         case VDEV_OPTION_NUMBER:
         case VDEV_OPTION_PAIR:
+        case VDEV_OPTION_FLAG:
+        case VDEV_OPTION_ON_ERROR:
+            break;
+        case VDEV_OPTION_SHMEM:
+            if (loaded->ops.shmem_changed == NULL) {
+                return "its shared memory is wrong";
+            }
             break;
         case VDEV_OPTION_HOSTDEV:
             if (loaded->hostdev_option != UINT32_MAX || loaded->ops.receive == NULL) {
@@ -140,11 +223,41 @@ static const char *count_options(struct loaded_module *loaded)
             }
             loaded->hostdev_option = loaded->option_count;
             break;
+        case VDEV_OPTION_IMAGE:
+            if (has_image || loaded->ops.io_done == NULL) {
+                return "its image is wrong";
+            }
+            has_image = true;
+            break;
+        case VDEV_OPTION_TAP:
+            if (has_tap || loaded->ops.event == NULL) {
+                return "its tap is wrong";
+            }
+            has_tap = true;
+            break;
+        case VDEV_OPTION_PEER:
+            if (has_peer || loaded->ops.event == NULL) {
+                return "its peer is wrong";
+            }
+            has_peer = true;
+            break;
+        case VDEV_OPTION_BACKEND: /* its words are said on an I/O thread */
+            if (has_backend || loaded->ops.event == NULL || !loaded->module.has_io_thread) {
+                return "its back end is wrong";
+            }
+            has_backend = true;
+            break;
         default:
             return "an option is of an unknown kind";
         }
     }
     return NULL;
+}
+
+/* What an older module does not have stays 0, what a newer one has besides is left out. */
+static void copy_known(void *to, size_t to_size, const void *from, size_t from_size)
+{
+    memcpy(to, from, from_size < to_size ? from_size : to_size);
 }
 
 /* Copy what module and we both know of its structures. */
@@ -167,8 +280,8 @@ static int adopt(struct loaded_module *loaded, const struct vdev_module *module,
         return err_set(err, -ELIBBAD, "%s: vdev '%s' is broken: its structures are too small",
                        where, loaded->name);
     }
-    memcpy(&loaded->module, module, sizeof(loaded->module));
-    memcpy(&loaded->ops, module->ops, sizeof(loaded->ops));
+    copy_known(&loaded->module, sizeof(loaded->module), module, module->size);
+    copy_known(&loaded->ops, sizeof(loaded->ops), module->ops, module->ops->size);
     why = check_module(loaded);
     why = why != NULL ? why : count_options(loaded);
     if (why != NULL) {
@@ -177,10 +290,37 @@ static int adopt(struct loaded_module *loaded, const struct vdev_module *module,
     return 0;
 }
 
+/* Load `file` of the folder. The loader knows names only, and there may be no /proc that could name
+ * the descriptor: the folder is the working directory for that moment. */
+static void *load_library(int directory_fd, const char *file, struct err *err)
+{
+    char path[sizeof("./") + NAME_MAX];
+    auto_close int back = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    void *library = NULL;
+
+    (void)snprintf(path, sizeof(path), "./%s", file);
+    if (back < 0 || fchdir(directory_fd) != 0) {
+        (void)err_set(err, -ELIBBAD, "cannot enter the folder of vdevs: %s",
+                      strerrordesc_np(errno));
+        return NULL;
+    }
+    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        (void)err_set(err, -ELIBBAD, "%s", dlerror());
+    }
+    if (fchdir(back) != 0 && library != NULL) {
+        (void)err_set(err, -ELIBBAD, "cannot leave the folder of vdevs: %s",
+                      strerrordesc_np(errno));
+        (void)dlclose(library);
+        return NULL;
+    }
+    return library;
+}
+
 int vdev_host_load(struct vdev_host *host, const char *module, const char *where, struct err *err)
 {
     char file[sizeof(PREFIX SUFFIX) + VDEV_HOST_NAME_MAX];
-    char path[sizeof("/proc/self/fd/-2147483648/") + sizeof(file)];
+    struct err why = {0};
     auto_free struct loaded_module *loaded = calloc(1, sizeof(*loaded));
     const struct vdev_module *const *symbol;
     void *library;
@@ -205,11 +345,10 @@ int vdev_host_load(struct vdev_host *host, const char *module, const char *where
     if (faccessat(host->directory_fd, file, F_OK, 0) != 0) {
         return refuse_unknown(host, loaded->name, where, err);
     }
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", host->directory_fd, file);
-    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    library = load_library(host->directory_fd, file, &why);
     if (library == NULL) {
         return err_set(err, -ELIBBAD, "%s: vdev '%s' cannot be loaded: %s", where, loaded->name,
-                       dlerror());
+                       why.msg);
     }
     symbol = dlsym(library, QVM_VDEV_SYMBOL);
     if (symbol == NULL) {
@@ -223,35 +362,29 @@ int vdev_host_load(struct vdev_host *host, const char *module, const char *where
     return r;
 }
 
-/* A word of the language and how many arguments it has. */
-struct known_word {
-    const char *word;
-    int arguments;
-};
-
-static int find_arguments(const struct known_word *words, size_t count, const char *word)
+void vdev_host_offer_options(const struct vdev_host *host, const char *module,
+                             struct conf_nearest *nearest)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(word, words[i].word) == 0) {
-            return words[i].arguments;
-        }
+    const struct loaded_module *loaded = vdev_host_find_module(host, module);
+
+    for (uint32_t i = 0; loaded != NULL && i < loaded->option_count; i++) {
+        conf_nearest_offer(nearest, loaded->module.options[i].name);
     }
-    return -ENOENT;
 }
 
 int vdev_host_option_arguments(const struct vdev_host *host, const char *module, const char *word)
 {
-    static const struct known_word common[] = {{"loc", 1}, {"intr", 1}, {"name", 1}, {"log", 2}};
-    /* Refused by name, unless the module itself has such an option. */
-    static const struct known_word later[] = {
-        {"sched", 1}, {"hostvector", 1}, {"delayed", 1}, {"batch", 1}, {"legacy", 0}};
     const struct loaded_module *loaded = vdev_host_find_module(host, module);
-    int arguments = find_arguments(common, ARRAY_LEN(common), word);
+    int arguments = find_arguments(common_words, ARRAY_LEN(common_words), word);
 
     for (uint32_t i = 0; arguments < 0 && loaded != NULL && i < loaded->option_count; i++) {
         if (strcmp(word, loaded->module.options[i].name) == 0) {
-            arguments = 1;
+            arguments = loaded->module.options[i].kind == VDEV_OPTION_FLAG ? 0 : 1;
         }
     }
-    return arguments >= 0 ? arguments : find_arguments(later, ARRAY_LEN(later), word);
+    if (arguments < 0 && loaded != NULL && loaded->hostdev_option != UINT32_MAX &&
+        strcmp(word, "batch") == 0) {
+        return 1;
+    }
+    return arguments >= 0 ? arguments : vdev_host_refused_arguments(word, NULL);
 }

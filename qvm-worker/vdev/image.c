@@ -1,0 +1,168 @@
+/* The image behind a vdev's IMAGE option. */
+#include <errno.h>
+#include <string.h>
+
+#include "proto/base/cleanup.h"
+#include "proto/base/err.h"
+#include "qvm-worker/image/image.h"
+#include "qvm-worker/vdev/private.h"
+
+#define DRY_SIZE 512u /* of an image that nobody opened */
+
+int vdev_host_read_image(struct vdev_slot *slot, const struct vdev_value *value, struct err *err)
+{
+    const char *text = value->text;
+    struct vdev_host_need need = {.kind = VDEV_HOST_NEED_IMAGE,
+                                  .can_read = true,
+                                  .can_write = *text != '<',
+                                  .where = value->where,
+                                  .device = slot->name};
+
+    need.path = *text == '<' ? text + 1 : text;
+    if (*need.path == '\0' || *need.path == '>' || *need.path == '|' ||
+        strcmp(need.path, "-") == 0) {
+        return err_set(err, -EINVAL, "%s: %s '%s' names no image: give PATH, or '<PATH' to read it",
+                       value->where, slot->loaded->module.options[value->option].name, value->text);
+    }
+    slot->image_need = need;
+    return 0;
+}
+
+int vdev_host_read_on_error(struct vdev_slot *slot, const struct vdev_value *value, struct err *err)
+{
+    static const char *const words[] = {
+        [IMAGE_KEEP_NONE] = "report", [IMAGE_KEEP_FULL] = "full", [IMAGE_KEEP_ALL] = "pause"};
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcmp(value->text, words[i]) == 0) {
+            slot->image_keep = (enum image_keep)i;
+            return 0;
+        }
+    }
+    return err_set(err, -EINVAL,
+                   "%s: %s '%s' is not 'report', 'full' (a host without room pauses the guest) or "
+                   "'pause' (any error does)",
+                   value->where, slot->loaded->module.options[value->option].name, value->text);
+}
+
+static int on_image_thread(void *context, struct err *err)
+{
+    const struct vdev_slot *slot = context;
+    const struct vdev_host_env *env = &slot->host->env;
+
+    return env->on_io_thread != NULL ? env->on_io_thread(env->context, false, err) : 0;
+}
+
+int vdev_host_open_image(struct vdev_slot *slot, struct err *err)
+{
+    struct image_spec spec = {.path = slot->image_need.path,
+                              .is_read_only = !slot->image_need.can_write,
+                              .may_ring = !slot->host->env.has_no_ring,
+                              .keep = slot->image_keep,
+                              .on_thread = on_image_thread,
+                              .context = slot};
+    int r;
+
+    if (slot->image_need.path == NULL || slot->host->env.is_dry) {
+        return 0;
+    }
+    if (slot->image_fd < 0) {
+        return err_set(err, -ENODEV, "%s: '%s' was not given to vdev '%s'", slot->image_need.where,
+                       slot->image_need.path, slot->name);
+    }
+    spec.fd = take_fd(&slot->image_fd);
+    r = image_create(&spec, &slot->image, err);
+    if (r != 0) {
+        (void)err_prefix(err, "%s: ", slot->image_need.where);
+    }
+    return r;
+}
+
+void vdev_host_close_image(struct vdev_slot *slot)
+{
+    if (slot->image != NULL) {
+        image_stop(slot->image);
+        image_destroy(slot->image);
+        slot->image = NULL;
+    }
+    cleanup_close(&slot->image_fd);
+}
+
+bool vdev_host_image(struct vdev_slot *slot, struct vdev_image *image)
+{
+    if (slot->image != NULL) {
+        *image = *image_facts(slot->image);
+    } else {
+        *image = (struct vdev_image){.size = DRY_SIZE, .block = DRY_SIZE};
+        image->is_read_only = !slot->image_need.can_write;
+    }
+    return slot->image_need.path != NULL;
+}
+
+int vdev_host_image_io(struct vdev_slot *slot, const struct vdev_io *io)
+{
+    int r = slot->image != NULL ? image_begin(slot->image, io) : -EINVAL;
+
+    if (r == 0 && !slot->is_dispatching) {
+        (void)image_submit(slot->image); /* else all together, when the operation is over */
+    }
+    return r;
+}
+
+void vdev_host_image_stop(struct vdev_slot *slot)
+{
+    if (slot->image != NULL) {
+        image_stop(slot->image);
+        slot->is_in_trouble = false;
+    }
+}
+
+/* Once for all that fail before the VM goes on: what is in flight fails, too, as a rule. */
+static void tell_trouble(struct vdev_slot *slot)
+{
+    const struct vdev_host_env *env = &slot->host->env;
+    struct vdev_host_trouble trouble = {.device = slot->name, .path = slot->image_need.path};
+
+    if (!slot->is_in_trouble && env->trouble != NULL &&
+        image_kept(slot->image, &trouble.result) > 0) {
+        slot->is_in_trouble = true;
+        env->trouble(env->context, &trouble);
+    }
+}
+
+/* The slot's lock is held. */
+void vdev_host_take_transfers(struct vdev_slot *slot)
+{
+    uint64_t token = 0;
+    int result = 0;
+
+    while (image_take(slot->image, &token, &result)) {
+        slot->loaded->ops.io_done(slot->device, token, result);
+    }
+    tell_trouble(slot);
+}
+
+void vdev_host_retry_transfers(struct vdev_slot *slot)
+{
+    if (slot->is_in_trouble) {
+        slot->is_in_trouble = false;
+        image_retry(slot->image);
+        (void)image_submit(slot->image); /* what ends at once makes its descriptor readable */
+    }
+}
+
+void vdev_host_image_settle(struct vdev_slot *slot)
+{
+    while (slot->image != NULL && image_finish(slot->image, 0) > 0) {
+        vdev_host_take_transfers(slot);
+    }
+}
+
+void vdev_host_image_drop(struct vdev_slot *slot, bool (*is_meant)(void *context, uint64_t token),
+                          void *context)
+{
+    if (slot->image != NULL) {
+        image_drop(slot->image, is_meant, context);
+        vdev_host_take_transfers(slot); /* nobody else is told of what ended meanwhile */
+    }
+}

@@ -1,0 +1,60 @@
+/* What vdevs need opened outside: named one after the other, and given. */
+#include "proto/base/cleanup.h"
+#include "qvm-worker/vdev/backend.h"
+#include "qvm-worker/vdev/private.h"
+
+const struct vdev_host_need *vdev_host_next_need(const struct vdev_host *host,
+                                                 const struct vdev_host_need *previous)
+{
+    bool is_after = previous == NULL;
+
+    for (uint32_t i = 0; i < host->slot_count; i++) {
+        const struct vdev_slot *slot = host->slots[i];
+
+        for (uint32_t j = 0; j < STREAM_COUNT; j++) {
+            const struct slot_stream *stream = &slot->streams[j];
+
+            if (is_after && stream->kind == STREAM_GRANTED &&
+                (stream->need.can_read || stream->need.can_write)) {
+                return &stream->need;
+            }
+            is_after = is_after || &stream->need == previous;
+        }
+        if (is_after && slot->image_need.path != NULL) {
+            return &slot->image_need;
+        }
+        is_after = is_after || &slot->image_need == previous;
+        if (is_after && slot->network_need.path != NULL) {
+            return &slot->network_need;
+        }
+        is_after = is_after || &slot->network_need == previous;
+        if (is_after && slot->backend_need.path != NULL) {
+            return &slot->backend_need;
+        }
+        is_after = is_after || &slot->backend_need == previous;
+    }
+    return NULL;
+}
+
+void vdev_host_grant(struct vdev_host *host, const struct vdev_host_need *need, int fd)
+{
+    for (uint32_t i = 0; i < host->slot_count; i++) {
+        for (uint32_t j = 0; j < STREAM_COUNT; j++) {
+            if (&host->slots[i]->streams[j].need == need) {
+                cleanup_close(&host->slots[i]->streams[j].fd);
+                host->slots[i]->streams[j].fd = fd;
+            }
+        }
+        if (&host->slots[i]->image_need == need) {
+            cleanup_close(&host->slots[i]->image_fd);
+            host->slots[i]->image_fd = fd;
+        }
+        if (&host->slots[i]->network_need == need) {
+            cleanup_close(&host->slots[i]->network_fd);
+            host->slots[i]->network_fd = fd;
+        }
+        if (&host->slots[i]->backend_need == need) {
+            vdev_host_grant_backend(host->slots[i], fd);
+        }
+    }
+}
