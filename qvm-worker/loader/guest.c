@@ -6,6 +6,7 @@
 
 #include "proto/base/err.h"
 #include "qvm-worker/loader/image.h"
+#include "qvm-worker/loader/multiboot.h"
 #include "qvm-worker/loader/place.h"
 
 #define FLAT_ADDRESS   0x100000ull
@@ -38,7 +39,7 @@ static int load_flat(const struct image *image, const struct guest_request *requ
 
     if (request->is_named && !request->has_address) {
         return image_refuse(image, err,
-                            "is neither a Linux kernel nor an ELF64 image; with a load address "
+                            "is no Linux kernel, ELF or multiboot image; with a load address "
                             "it would be started at its first byte");
     }
     if (!request->has_address && is_text(head, image->size)) {
@@ -49,8 +50,48 @@ static int load_flat(const struct image *image, const struct guest_request *requ
         r = image_read_to_guest(image, 0, places->memory, address, image->size, err);
     }
     if (r == 0) {
-        boot->kind = GUEST_FLAT;
         boot->entry = address;
+    }
+    return r;
+}
+
+/* A file of no known kind: a multiboot header says where it goes, or it is flat. */
+static int load_other(const struct image *image, const struct guest_request *request,
+                      const uint8_t *head, struct places *places, struct guest_boot *boot,
+                      struct err *err)
+{
+    struct multiboot_header header = {0};
+    int r = multiboot_find(image, &header, err);
+
+    if (r != 0) {
+        return r;
+    }
+    if (!header.is_found) {
+        return load_flat(image, request, head, places, boot, err);
+    }
+    if (!header.has_addresses) {
+        return image_refuse(image, err,
+                            "has a multiboot header without addresses, and is no ELF image");
+    }
+    if (request->has_address) {
+        return image_refuse(image, err, "is a multiboot image and says itself where it is loaded");
+    }
+    return multiboot_load(image, &header, places, boot, err);
+}
+
+int guest_load_piece(const struct image *image, const struct guest_piece *piece,
+                     struct places *places, struct err *err)
+{
+    int r = places_take(places, image, piece->address, piece->size, err);
+
+    if (r == 0) {
+        r = image_read_to_guest(image, piece->offset, places->memory, piece->address,
+                                piece->file_size, err);
+    }
+    if (r == 0 && !image->is_dry) {
+        uint8_t *to = places_span(places->memory, piece->address, piece->size);
+
+        memset(to + piece->file_size, 0, piece->size - piece->file_size);
     }
     return r;
 }
@@ -68,11 +109,13 @@ int guest_load(const struct image *image, const struct guest_request *request,
     memset(boot, 0, sizeof(*boot));
     boot->cmdline_max = CMDLINE_LIMIT;
     boot->initrd_limit = INITRD_LIMIT;
+    boot->module_max = 1;
+    boot->name = image->path;
     if (memcmp(head, ELF_MAGIC, 4) == 0) {
         return guest_load_elf(image, request, head, places, boot, err);
     }
     if (memcmp(head + LINUX_MAGIC_AT, "HdrS", 4) == 0) {
         return guest_load_linux(image, request, head, places, boot, err);
     }
-    return load_flat(image, request, head, places, boot, err);
+    return load_other(image, request, head, places, boot, err);
 }

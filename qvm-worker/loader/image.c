@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "proto/base/err.h"
+#include "qvm-worker/fd_stat.h"
 
 #define READ_STEP (64ull << 20) /* of one pread: a signal is answered in between */
 
@@ -38,7 +39,7 @@ int image_open(struct image *image, struct image_identity *identity, struct err 
     struct image_identity now = {.is_known = true};
     struct stat st;
 
-    if (fstat(image->fd, &st) != 0) {
+    if (fd_stat(image->fd, &st) != 0) {
         return err_sys(err, -errno, "%s: '%s'", image->where, image->path);
     }
     if (!S_ISREG(st.st_mode)) {
@@ -109,8 +110,12 @@ int image_read(const struct image *image, uint64_t offset, void *to, uint64_t si
 int image_read_to_guest(const struct image *image, uint64_t offset, const struct memory *memory,
                         uint64_t address, uint64_t size, struct err *err)
 {
+    uint8_t *rom = memory_rom_span(memory, gpa(address), size);
     int r = check_inside(image, offset, size, err);
 
+    if (r == 0 && rom != NULL) {
+        return image->is_dry ? 0 : read_all(image, offset, rom, size, err);
+    }
     while (r == 0 && size > 0) {
         uint64_t run = memory_run(memory, gpa(address));
 
@@ -118,7 +123,9 @@ int image_read_to_guest(const struct image *image, uint64_t offset, const struct
             return image_refuse(image, err, "does not fit: there is no RAM at 0x%" PRIx64, address);
         }
         run = run < size ? run : size;
-        r = read_all(image, offset, memory_span(memory, gpa(address), run), run, err);
+        if (!image->is_dry) {
+            r = read_all(image, offset, memory_span(memory, gpa(address), run), run, err);
+        }
         offset += run;
         address += run;
         size -= run;

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "qvm-worker/memory.h"
+#include "qvm-worker/memory/memory.h"
 
 struct err;
 
@@ -25,6 +25,7 @@ struct image {
     const char *path;
     const char *where; /* FILE:LINE */
     uint64_t size;     /* bytes */
+    bool is_dry;       /* what would go to guest memory is only checked */
 };
 
 /* Look at the file: fill in image->size. With a known `identity` the file must still be that one
@@ -35,7 +36,8 @@ int image_open(struct image *image, struct image_identity *identity, struct err 
 int image_read(const struct image *image, uint64_t offset, void *to, uint64_t size,
                struct err *err);
 
-/* The same, to guest memory at `address`. -EINVAL also when part of that is no RAM. */
+/* The same, to guest memory at `address`. -EINVAL also when part of that is neither RAM nor ROM.
+ * Of a dry image nothing is read. */
 int image_read_to_guest(const struct image *image, uint64_t offset, const struct memory *memory,
                         uint64_t address, uint64_t size, struct err *err);
 

@@ -1,4 +1,4 @@
-/* Linux bzImages, by their 64-bit entry: Documentation/arch/x86/boot.rst. */
+/* Linux bzImages, by their 64-bit or 32-bit entry: Documentation/arch/x86/boot.rst. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -13,6 +13,7 @@
 #define HEADER_LENGTH  0x201u /* the header ends at 0x202 + this */
 #define HEADER_MAGIC   0x202u
 #define VERSION        0x206u
+#define OLD_FLAGS      0x211u
 #define INITRD_MAX     0x22cu
 #define ALIGNMENT      0x230u
 #define IS_RELOCATABLE 0x234u
@@ -22,8 +23,11 @@
 #define INIT_SIZE      0x260u
 
 #define BOOT_FLAG_VALUE 0xaa55u
+#define VERSION_OLDEST  0x205u /* the first that says where it may lie */
+#define VERSION_PLACE   0x20au /* the first with PREFERRED and INIT_SIZE */
 #define VERSION_64BIT   0x20cu /* the first with LOAD_FLAGS */
 #define LOAD_FLAG_64BIT 1u
+#define OLD_FLAG_HIGH   1u /* a bzImage: begins at 1 MiB, if nowhere else */
 #define SECTOR_SIZE     512u
 #define SECTORS_IF_ZERO 4u
 #define ENTRY_64BIT     0x200u /* from the start of the protected-mode part */
@@ -37,6 +41,7 @@ struct kernel {
     uint64_t room;                     /* what it needs in memory while it starts */
     uint64_t preferred, alignment;
     bool is_relocatable;
+    bool is_64bit; /* has the 64-bit entry */
 };
 
 static uint64_t field(const uint8_t *head, uint32_t at, uint32_t size)
@@ -47,15 +52,30 @@ static uint64_t field(const uint8_t *head, uint32_t at, uint32_t size)
     return value;
 }
 
+/* Whether it is one that can be started here, and by which entry. */
+static int check_kind(const struct image *image, const uint8_t *head, struct kernel *kernel,
+                      struct err *err)
+{
+    uint64_t version = field(head, VERSION, 2);
+
+    if (image->size < GUEST_HEAD_SIZE || field(head, BOOT_FLAG, 2) != BOOT_FLAG_VALUE ||
+        version < VERSION_OLDEST || (field(head, OLD_FLAGS, 1) & OLD_FLAG_HIGH) == 0) {
+        return image_refuse(image, err, "is not a bzImage of boot protocol 2.05 or later");
+    }
+    kernel->is_64bit =
+        version >= VERSION_64BIT && (field(head, LOAD_FLAGS, 2) & LOAD_FLAG_64BIT) != 0;
+    return 0;
+}
+
 static int read_header(const struct image *image, const uint8_t *head, struct kernel *kernel,
                        struct err *err)
 {
     uint64_t sectors = field(head, SETUP_SECTORS, 1);
+    bool has_place = field(head, VERSION, 2) >= VERSION_PLACE;
+    int r = check_kind(image, head, kernel, err);
 
-    if (image->size < GUEST_HEAD_SIZE || field(head, BOOT_FLAG, 2) != BOOT_FLAG_VALUE ||
-        field(head, VERSION, 2) < VERSION_64BIT ||
-        (field(head, LOAD_FLAGS, 2) & LOAD_FLAG_64BIT) == 0) {
-        return image_refuse(image, err, "is not a Linux kernel with a 64-bit entry");
+    if (r != 0) {
+        return r;
     }
     kernel->payload_at = ((sectors == 0 ? SECTORS_IF_ZERO : sectors) + 1) * SECTOR_SIZE;
     if (image->size <= kernel->payload_at + ENTRY_64BIT) {
@@ -65,11 +85,11 @@ static int read_header(const struct image *image, const uint8_t *head, struct ke
                             kernel->payload_at, image->size);
     }
     kernel->payload_size = image->size - kernel->payload_at;
-    kernel->room = field(head, INIT_SIZE, 4);
+    kernel->room = has_place ? field(head, INIT_SIZE, 4) : 0;
     if (kernel->room < kernel->payload_size) {
         kernel->room = kernel->payload_size;
     }
-    kernel->preferred = field(head, PREFERRED, 8);
+    kernel->preferred = has_place ? field(head, PREFERRED, 8) : LOWEST;
     kernel->alignment = field(head, ALIGNMENT, 4);
     kernel->is_relocatable = field(head, IS_RELOCATABLE, 1) != 0;
     if (kernel->alignment == 0 || (kernel->alignment & (kernel->alignment - 1)) != 0 ||
@@ -108,13 +128,15 @@ static int choose_address(const struct image *image, const struct guest_request 
     return 0;
 }
 
-static void fill_boot(const uint8_t *head, uint64_t address, struct guest_boot *boot)
+static void fill_boot(const uint8_t *head, const struct kernel *kernel, uint64_t address,
+                      struct guest_boot *boot)
 {
-    uint64_t cmdline_max = field(head, CMDLINE_SIZE, 4);
+    uint64_t cmdline_max =
+        field(head, VERSION, 2) > VERSION_OLDEST ? field(head, CMDLINE_SIZE, 4) : 0;
     uint64_t header_end = HEADER_MAGIC + field(head, HEADER_LENGTH, 1);
 
-    boot->kind = GUEST_LINUX;
-    boot->entry = address + ENTRY_64BIT;
+    boot->is_32bit = !kernel->is_64bit;
+    boot->entry = address + (kernel->is_64bit ? ENTRY_64BIT : 0);
     boot->initrd_limit = field(head, INITRD_MAX, 4) + 1;
     if (cmdline_max == 0) {
         cmdline_max = CMDLINE_IF_ZERO;
@@ -148,7 +170,7 @@ int guest_load_linux(const struct image *image, const struct guest_request *requ
                                 kernel.payload_size, err);
     }
     if (r == 0) {
-        fill_boot(head, address, boot);
+        fill_boot(head, &kernel, address, boot);
     }
     return r;
 }

@@ -8,14 +8,16 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "qvm-worker/loader/boot.h"
+#include "qvm-worker/loader/firmware.h"
 #include "qvm-worker/loader/guest.h"
 #include "qvm-worker/loader/place.h"
 
 #define INITRD_ALIGN 4096u
 
-static int open_item(struct loader_item *item, struct image *image, struct err *err)
+static int open_item(struct loader_item *item, bool is_dry, struct image *image, struct err *err)
 {
-    *image = (struct image){.fd = item->fd, .path = item->path, .where = item->where};
+    *image =
+        (struct image){.fd = item->fd, .path = item->path, .where = item->where, .is_dry = is_dry};
     return image_open(image, &item->identity, err);
 }
 
@@ -55,15 +57,18 @@ static int load_guest(struct loader_item *item, struct places *places, struct gu
                                     .address = item->address,
                                     .is_named = item->kind == LOADER_GUEST};
     struct image image;
-    int r = open_item(item, &image, err);
+    int r = open_item(item, places->is_dry, &image, err);
 
+    if (r == 0 && item->has_address && firmware_is_at(places->memory, item->address)) {
+        return firmware_load(&image, item->address, places, boot, err);
+    }
     return r != 0 ? r : guest_load(&image, &request, places, boot, err);
 }
 
 static int load_data(struct loader_item *item, struct places *places, struct err *err)
 {
     struct image image;
-    int r = open_item(item, &image, err);
+    int r = open_item(item, places->is_dry, &image, err);
 
     if (r == 0 && !item->has_address) {
         r = image_refuse(&image, err, "needs an address: `load ADDRESS,PATH`");
@@ -77,38 +82,59 @@ static int load_data(struct loader_item *item, struct places *places, struct err
     return r;
 }
 
-static int load_initrd(struct loader_item *item, struct places *places,
-                       const struct guest_boot *guest, struct boot_initrd *initrd, struct err *err)
+/* Where an initrd goes: the address given, or as high as this bootimage looks. */
+static int place_initrd(const struct loader_item *item, const struct image *image,
+                        struct places *places, const struct guest_boot *guest, uint64_t *address,
+                        struct err *err)
 {
-    struct image image;
-    int r = open_item(item, &image, err);
-    uint64_t address = item->address;
-
-    if (r == 0 && initrd->size != 0) {
-        r = image_refuse(&image, err, "is a second initrd");
-    }
-    if (r == 0 && !item->has_address) {
-        address = places_find_high(places, image.size, INITRD_ALIGN, guest->initrd_limit);
-        if (address == 0) {
-            r = image_refuse(&image, err,
-                             "needs %" PRIu64 " MiB below 0x%" PRIx64
-                             ", guest RAM ends at 0x%" PRIx64 ": raise `ram`",
-                             (image.size >> 20) + 1, guest->initrd_limit,
-                             places_ram_end(places, UINT64_MAX));
+    *address = item->address;
+    if (!item->has_address) {
+        *address = places_find_high(places, image->size, INITRD_ALIGN, guest->initrd_limit);
+        if (*address == 0) {
+            return image_refuse(image, err,
+                                "needs %" PRIu64 " MiB below 0x%" PRIx64
+                                ", guest RAM ends at 0x%" PRIx64 ": raise `ram`",
+                                (image->size >> 20) + 1, guest->initrd_limit,
+                                places_ram_end(places, UINT64_MAX));
         }
     }
-    if (r == 0 && (address > guest->initrd_limit || image.size > guest->initrd_limit - address)) {
-        r = image_refuse(&image, err, "ends above 0x%" PRIx64 ", where this kernel does not look",
-                         guest->initrd_limit);
+    if (*address > guest->initrd_limit || image->size > guest->initrd_limit - *address) {
+        return image_refuse(image, err, "ends above 0x%" PRIx64 ", where this kernel does not look",
+                            guest->initrd_limit);
     }
-    if (r == 0) {
-        r = places_take(places, &image, address, image.size, err);
+    return places_take(places, image, *address, image->size, err);
+}
+
+static int refuse_initrd(const struct image *image, uint32_t max, struct err *err)
+{
+    switch (max) {
+    case 0:
+        return image_refuse(image, err, "is an initrd, for which firmware does not look");
+    case 1:
+        return image_refuse(image, err, "is a second initrd");
+    default:
+        return image_refuse(image, err, "is one module more than the %u that can be", max);
     }
+}
+
+static int load_initrd(struct loader_item *item, struct places *places,
+                       struct boot_parameters *parameters, struct err *err)
+{
+    const struct guest_boot *guest = parameters->guest;
+    struct image image;
+    uint64_t address = 0;
+    int r = open_item(item, places->is_dry, &image, err);
+
+    if (r == 0 && parameters->module_count == guest->module_max) {
+        r = refuse_initrd(&image, guest->module_max, err);
+    }
+    r = r == 0 ? place_initrd(item, &image, places, guest, &address, err) : r;
     if (r == 0) {
         r = image_read_to_guest(&image, 0, places->memory, address, image.size, err);
     }
     if (r == 0) {
-        *initrd = (struct boot_initrd){address, image.size};
+        parameters->modules[parameters->module_count++] =
+            (struct boot_module){address, image.size, image.path};
     }
     return r;
 }
@@ -118,6 +144,9 @@ static int check_cmdline(const struct loader *loader, const struct guest_boot *g
 {
     size_t length = loader->cmdline == NULL ? 0 : strlen(loader->cmdline);
 
+    if (length > guest->cmdline_max && guest->protocol == GUEST_FIRMWARE) {
+        return err_set(err, -EINVAL, "%s: firmware takes no command line", loader->cmdline_where);
+    }
     if (length > guest->cmdline_max) {
         return err_set(err, -EINVAL,
                        "%s: the command line has %zu bytes, this bootimage takes %" PRIu64,
@@ -128,8 +157,7 @@ static int check_cmdline(const struct loader *loader, const struct guest_boot *g
 
 /* What has an address of its own goes first, then what may lie anywhere. */
 static int load_items(struct loader *loader, const struct loader_item *guest_item,
-                      struct places *places, const struct guest_boot *guest,
-                      struct boot_initrd *initrd, struct err *err)
+                      struct places *places, struct boot_parameters *parameters, struct err *err)
 {
     int r = 0;
 
@@ -142,36 +170,38 @@ static int load_items(struct loader *loader, const struct loader_item *guest_ite
     }
     for (uint32_t i = 0; r == 0 && i < loader->item_count; i++) {
         if (loader->items[i].kind == LOADER_INITRD) {
-            r = load_initrd(&loader->items[i], places, guest, initrd, err);
+            r = load_initrd(&loader->items[i], places, parameters, err);
         }
     }
     return r;
 }
 
-int loader_load(struct loader *loader, const struct memory *memory, uint64_t *entry,
+int loader_load(struct loader *loader, const struct memory *memory, struct loader_entry *entry,
                 struct err *err)
 {
     struct loader_item *guest_item = find_guest(loader, err);
-    struct boot_initrd initrd = {0};
+    struct guest_boot guest = {0};
+    struct boot_parameters parameters = {.guest = &guest,
+                                         .cmdline = loader->cmdline == NULL ? "" : loader->cmdline};
     struct places places;
-    struct guest_boot guest;
     int r;
 
     if (guest_item == NULL) {
         return -EINVAL;
     }
     places_init(&places, memory);
+    places.has_shadow = loader->has_shadow;
+    places.is_dry = loader->is_dry;
     r = load_guest(guest_item, &places, &guest, err);
     if (r == 0) {
         r = check_cmdline(loader, &guest, err);
     }
     if (r == 0) {
-        r = load_items(loader, guest_item, &places, &guest, &initrd, err);
+        r = load_items(loader, guest_item, &places, &parameters, err);
     }
     if (r == 0) {
-        boot_write(memory, &guest, &initrd, loader->cmdline == NULL ? "" : loader->cmdline,
-                   loader->reserved_start, loader->reserved_size);
-        *entry = guest.entry;
+        boot_make_map(memory, loader->reserved, loader->reserved_count, &parameters.map);
+        boot_write(memory, &parameters, entry);
     }
     return r;
 }
@@ -180,7 +210,7 @@ int loader_read_acpi(struct loader_item *item, uint8_t **bytes, uint32_t *size, 
 {
     auto_free uint8_t *new = NULL;
     struct image image;
-    int r = open_item(item, &image, err);
+    int r = open_item(item, false, &image, err);
 
     if (r != 0) {
         return r;

@@ -9,8 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "qvm-worker/loader/boot.h"
 #include "qvm-worker/loader/image.h"
-#include "qvm-worker/memory.h"
+#include "qvm-worker/memory/memory.h"
 
 struct err;
 
@@ -23,7 +24,13 @@ struct err;
 #define LOADER_STACK         0xf6ff0ull /* 3.9 KiB down to the GDT */
 #define LOADER_ZERO_PAGE     0xf7000ull
 #define LOADER_PAGE_TABLES   0xf8000ull /* six pages: the first 4 GiB as they are */
-#define LOADER_CMDLINE       0xfe000ull /* 4 KiB */
+#define LOADER_INFO          0xf7000ull /* 32-bit entries: seven pages of information instead */
+#define LOADER_INFO_SIZE     0x7000u
+#define LOADER_CMDLINE       0xfe000ull
+#define LOADER_CMDLINE_SIZE  4096u
+#define LOADER_SMBIOS        0xff000ull /* entry points at multiples of 16, then structures */
+#define LOADER_SMBIOS_SIZE   0xff0u
+#define LOADER_SMBIOS_TABLES 64u
 #define LOADER_RESET_VECTOR  0xffff0ull /* 16 bytes, written by the power room */
 #define LOADER_GDT_SIZE      40u
 #define LOADER_ACPI_FILE_MAX 65536u /* bytes of one `acpi load` */
@@ -46,19 +53,32 @@ struct loader_item {
     struct image_identity identity; /* filled in by the first load */
 };
 
+#define LOADER_RESERVED_MAX 2u
+
 struct loader {
     struct loader_item *items;
     uint32_t item_count;
     const char *cmdline; /* NULL: none */
     const char *cmdline_where;
-    const char *where;       /* for what no line is to blame for */
-    uint64_t reserved_start; /* one more range that the memory map names reserved */
-    uint64_t reserved_size;
+    const char *where;                               /* for what no line is to blame for */
+    struct boot_range reserved[LOADER_RESERVED_MAX]; /* that the memory map names reserved */
+    uint32_t reserved_count;
+    bool has_shadow; /* firmware finds itself below 1 MiB without our copying it there */
+    bool is_dry;     /* images are judged, and not read into guest memory */
 };
 
-/* Load everything, write the boot parameters; `entry` is the bootimage's, in 64-bit mode, with RSI
- * the zero page. -ESTALE: a file changed. -EINVAL: a sentence with FILE:LINE. */
-int loader_load(struct loader *loader, const struct memory *memory, uint64_t *entry,
+/* How the bootimage starts, if it is no firmware: flat segments 0x10 (code) and 0x18 (data) of the
+ * table at LOADER_GDT, interrupts off. */
+struct loader_entry {
+    bool is_firmware; /* as after power-on: real mode, 16 bytes below 4 GiB; the rest is 0 */
+    bool is_32bit;    /* protected mode without paging; else 64-bit with LOADER_PAGE_TABLES */
+    uint64_t address; /* guest-physical */
+    uint32_t eax, ebx, esi;
+};
+
+/* Load everything, write the boot parameters; `entry` is the bootimage's. -ESTALE: a file changed.
+ * -EINVAL: a sentence with FILE:LINE. */
+int loader_load(struct loader *loader, const struct memory *memory, struct loader_entry *entry,
                 struct err *err);
 
 /* Read the whole of an `acpi load` item into *bytes, which the caller frees. */

@@ -13,6 +13,8 @@
 void places_init(struct places *places, const struct memory *memory)
 {
     places->memory = memory;
+    places->has_shadow = false;
+    places->is_dry = false;
     places->count = 1;
     places->list[0] = (struct place){
         MEMORY_FIRMWARE_START, MEMORY_FIRMWARE_END - MEMORY_FIRMWARE_START, "the firmware tables"};
@@ -31,12 +33,19 @@ static const struct place *find_overlap(const struct places *places, uint64_t st
     return NULL;
 }
 
+void *places_span(const struct memory *memory, uint64_t start, uint64_t size)
+{
+    void *span = memory_span(memory, gpa(start), size);
+
+    return span != NULL ? span : memory_rom_span(memory, gpa(start), size);
+}
+
 int places_take(struct places *places, const struct image *image, uint64_t start, uint64_t size,
                 struct err *err)
 {
     const struct place *other;
 
-    if (size > MEMORY_ADDRESS_MAX || memory_span(places->memory, gpa(start), size) == NULL) {
+    if (size > MEMORY_ADDRESS_MAX || places_span(places->memory, start, size) == NULL) {
         return image_refuse(
             image, err,
             "needs %" PRIu64 " MiB at 0x%" PRIx64 ", guest RAM ends at 0x%" PRIx64 ": raise `ram`",

@@ -3,9 +3,10 @@
 #ifndef QVM_WORKER_LOADER_PLACE_H
 #define QVM_WORKER_LOADER_PLACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#include "qvm-worker/memory.h"
+#include "qvm-worker/memory/memory.h"
 
 struct err;
 struct image;
@@ -21,13 +22,18 @@ struct places {
     const struct memory *memory;
     uint32_t count;
     struct place list[PLACES_MAX];
+    bool has_shadow; /* the host bridge shows ROM below 1 MiB, as its registers say */
+    bool is_dry;     /* of what is placed here nothing is read into guest memory */
 };
 
 /* Empty but for the firmware area. */
 void places_init(struct places *places, const struct memory *memory);
 
-/* Take [start, start + size) for `image`. -EINVAL, in words: it is not all in one piece of RAM, or
- * something else is there. */
+/* `size` bytes of RAM or ROM in one piece, or NULL. */
+void *places_span(const struct memory *memory, uint64_t start, uint64_t size);
+
+/* Take [start, start + size) for `image`. -EINVAL, in words: it is not all in one piece of RAM or
+ * ROM, or something else is there. */
 int places_take(struct places *places, const struct image *image, uint64_t start, uint64_t size,
                 struct err *err);
 
