@@ -5,7 +5,7 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
-#include "qvm-worker/plan_private.h"
+#include "qvm-worker/plan/private.h"
 
 int plan_vdev_open(struct conf_scope *scope, const struct conf_word *option)
 {
@@ -62,6 +62,15 @@ int plan_vdev_option(struct conf_scope *scope, const struct conf_word *word)
     return option.where != NULL ? 0 : -ENOMEM;
 }
 
+void plan_vdev_offer(const struct conf_scope *scope, struct conf_nearest *nearest)
+{
+    const struct plan_reading *reading = scope->root;
+
+    if (reading->vdev != NULL) {
+        vdev_host_offer_options(reading->plan->vdevs, reading->vdev->module, nearest);
+    }
+}
+
 int plan_vdev_close(struct plan_reading *reading, struct err *err)
 {
     struct plan_vdev *vdev = reading->vdev;
@@ -75,4 +84,14 @@ int plan_vdev_close(struct plan_reading *reading, struct err *err)
     free(vdev);
     reading->vdev = NULL;
     return r == 0 ? 0 : -ENOEXEC;
+}
+
+bool plan_has_line(const struct vdev_host_device *device, uint32_t line)
+{
+    for (uint32_t i = 0; i < device->intr_count; i++) {
+        if (device->intrs[i] == line) {
+            return true;
+        }
+    }
+    return false;
 }

@@ -1,5 +1,5 @@
 /* The parts of a configuration, from a command line or from qvmd. */
-#include "qvm-worker/sources.h"
+#include "qvm-worker/plan/sources.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* The parts of a configuration (proto/conf/words.h), from a command line or from qvmd. */
-#ifndef QVM_WORKER_SOURCES_H
-#define QVM_WORKER_SOURCES_H
+#ifndef QVM_WORKER_PLAN_SOURCES_H
+#define QVM_WORKER_PLAN_SOURCES_H
 
 #include <stddef.h>
 
