@@ -23,8 +23,9 @@ struct control_peer *control_peer_create(struct uv_loop_s *loop, int fd, char *b
 /* Close. Its memory goes later, with the loop. */
 void control_peer_cut(struct control_peer *peer);
 
-/* Send or queue; `text` (heap) becomes the peer's; `fd` (or -1) is borrowed and sent with it. When
- * the queue is full the peer ends (on_end). */
-void control_peer_send(struct control_peer *peer, char *text, int fd);
+/* Send or queue; `text` (heap) becomes the peer's; the descriptors (at most CONTROL_FDS_MAX) are
+ * borrowed until the peer is cut, and sent with it. When the queue is full the peer ends (on_end).
+ */
+void control_peer_send(struct control_peer *peer, char *text, const int *fds, size_t fd_count);
 
 #endif

@@ -22,6 +22,8 @@ struct uv_loop_s;
 
 #define CONTROL_QUEUE_MAX 64 /* packets that wait for a slow reader; one more, and he is cut */
 
+#define CONTROL_FDS_MAX 48 /* descriptors of one packet that we send */
+
 /* Texts are borrowed until control_destroy. */
 struct control_identity {
     const char *nonce;
@@ -31,9 +33,9 @@ struct control_identity {
 
 /* From callbacks, everything may be called but control_destroy. */
 struct control_events {
-    /* Add to our hello what changes in a life (is_running, reboots); returns a descriptor that is
-     * sent with it (borrowed), or -1. */
-    int (*on_greet)(void *context, struct msg_hello *hello);
+    /* Add to our hello what changes in a life (is_running, reboots); returns how many descriptors
+     * (borrowed) of `fds` are sent with it. */
+    size_t (*on_greet)(void *context, struct msg_hello *hello, int fds[CONTROL_FDS_MAX]);
     /* A proven daemon is connected; it has our hello. */
     void (*on_up)(void *context);
     /* A packet of it. Descriptors that are wanted are taken by setting them to -1; the others are
@@ -53,8 +55,14 @@ int control_create(struct uv_loop_s *loop, int listen_fd, const struct control_i
  * fine. */
 void control_destroy(struct control *control);
 
-/* Send to the daemon. -ENOTCONN: there is none; -EINVAL: it cannot be a packet (longer than
- * MSG_PACKET_MAX, not UTF-8). A daemon that does not read is cut, and that is 0, too. */
+/* Send to the daemon. -ENOTCONN: there is none; -EOPNOTSUPP: it is of an earlier version, which
+ * does not know that message; -EINVAL: it cannot be a packet (longer than MSG_PACKET_MAX, not
+ * UTF-8). A daemon that does not read is cut, and that is 0, too. */
 int control_send(struct control *control, enum msg_control message, const void *body);
+
+/* The same with descriptors, at most CONTROL_FDS_MAX; borrowed until control_destroy, as those of
+ * on_greet are: a packet that waits has no duplicates of them. */
+int control_send_fds(struct control *control, enum msg_control message, const void *body,
+                     const int *fds, size_t fd_count);
 
 #endif

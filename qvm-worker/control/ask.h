@@ -1,10 +1,10 @@
 /* Ask and grant with qvmd: the plan's needs go out as packets, descriptors come back. */
-#ifndef QVM_WORKER_ASK_H
-#define QVM_WORKER_ASK_H
+#ifndef QVM_WORKER_CONTROL_ASK_H
+#define QVM_WORKER_CONTROL_ASK_H
 
 #include <stddef.h>
 
-#include "qvm-worker/plan.h"
+#include "qvm-worker/plan/plan.h"
 
 struct control;
 struct err;
@@ -16,7 +16,7 @@ int ask_send(struct control *control, const struct plan *plan, struct err *err);
 /* What has come so far. Begin with ask_init. */
 struct ask {
     const struct plan *plan;
-    int fds[PLAN_NEEDS_MAX]; /* -1: none (yet) */
+    int fds[PLAN_FDS_MAX]; /* -1: none (yet) */
     bool is_granted[PLAN_NEEDS_MAX];
 };
 

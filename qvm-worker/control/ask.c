@@ -1,33 +1,44 @@
 /* Ask and grant with qvmd. */
-#include "qvm-worker/ask.h"
+#include "qvm-worker/control/ask.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
+#include "proto/base/lend.h"
 #include "proto/msg.h"
-#include "qvm-worker/control.h"
+#include "qvm-worker/control/control.h"
+#include "qvm-worker/vdev/host.h"
 
-/* Messages that are only encoded may point anywhere (msg.h): nothing writes to `text`. */
-static char *borrow(const char *text)
+/* Where and how vCPUs run. */
+static void fill_cpus(const struct plan_need *need, struct msg_resource *item)
 {
-    char *borrowed;
+    const struct placement *placement = &need->cpu->placement;
 
-    memcpy(&borrowed, &text, sizeof(borrowed));
-    return borrowed;
+    item->first = need->first;
+    item->cpus = need->cpus != NULL ? lend(need->cpus) : NULL;
+    if (need->sched != NULL) {
+        item->sched = lend(need->sched);
+        item->priority = (int64_t)placement->priority;
+        item->period_ns = (int64_t)placement->period_ns;
+        item->budget_ns = (int64_t)placement->budget_ns;
+    }
 }
 
 static void fill(const struct plan_need *need, struct msg_resource *item)
 {
     *item = (struct msg_resource){
         .kind = (int)need->kind,
-        .id = borrow(need->id),
+        .id = lend(need->id),
         .amount = (int64_t)need->amount,
         .is_writable = need->is_writable,
         .is_readable = need->is_readable,
-        .where = borrow(need->where),
+        .where = lend(need->where),
     };
+    if (need->kind == RESOURCE_network) {
+        item->vdev = lend(need->device->device);
+    }
 }
 
 int ask_send(struct control *control, const struct plan *plan, struct err *err)
@@ -38,6 +49,9 @@ int ask_send(struct control *control, const struct plan *plan, struct err *err)
 
     for (uint32_t i = 0; i < plan->need_count; i++) {
         fill(&plan->needs[i], &items[i]);
+        if (plan->needs[i].cpu != NULL && plan->host->places_cpus) {
+            fill_cpus(&plan->needs[i], &items[i]);
+        }
     }
     while (sent < plan->need_count) {
         size_t count = step < plan->need_count - sent ? step : plan->need_count - sent;
@@ -71,22 +85,53 @@ void ask_fini(struct ask *ask)
     }
 }
 
+#define DEVICE_FDS 3u /* container, group, device: VFIO's */
+#define CABLE_FDS  2u /* our end, the other */
+
+/* How many descriptors of the packet belong to it, as it says. */
+static size_t count_fds(const struct msg_granted *item)
+{
+    if (!item->has_descriptor) {
+        return 0;
+    }
+    return item->descriptors != 0 ? (size_t)item->descriptors : 1;
+}
+
+static size_t count_wanted(const struct plan_need *need)
+{
+    if (need->kind == RESOURCE_device) {
+        return DEVICE_FDS;
+    }
+    if (need->is_cable) {
+        return CABLE_FDS;
+    }
+    return resource_has_descriptor(need->kind) ? 1 : 0;
+}
+
 static int take_item(struct ask *ask, const struct msg_granted *item, int *fds, size_t fd_count,
                      size_t *next_fd, struct err *err)
 {
-    size_t i = (size_t)item->item;
-    bool wants_fd;
+    size_t i = (size_t)item->item, wanted;
 
     if (i >= ask->plan->need_count || ask->is_granted[i]) {
         return err_set(err, -EPROTO, "item %zu of the grant was not asked for", i);
     }
-    wants_fd = resource_has_descriptor(ask->plan->needs[i].kind);
-    if (wants_fd != item->has_descriptor || (wants_fd && *next_fd >= fd_count)) {
+    wanted = count_wanted(&ask->plan->needs[i]);
+    if (wanted != count_fds(item) || wanted > fd_count - *next_fd) {
         return err_set(err, -EPROTO, "'%s' was granted %s its descriptor", ask->plan->needs[i].id,
-                       wants_fd ? "without" : "with what is not");
+                       wanted != 0 ? "without" : "with what is not");
     }
-    if (wants_fd) {
+    if (wanted == DEVICE_FDS) {
+        uint32_t pass = ask->plan->needs[i].pass;
+
+        ask->fds[PLAN_FD_CONTAINER(pass)] = take_fd(&fds[(*next_fd)++]);
+        ask->fds[PLAN_FD_GROUP(pass)] = take_fd(&fds[(*next_fd)++]);
+    }
+    if (wanted != 0) {
         ask->fds[i] = take_fd(&fds[(*next_fd)++]);
+    }
+    if (wanted == CABLE_FDS) {
+        ask->fds[PLAN_FD_FAR(ask->plan->needs[i].cable)] = take_fd(&fds[(*next_fd)++]);
     }
     ask->is_granted[i] = true;
     return 0;

@@ -33,7 +33,12 @@ int console_session_create(struct uv_loop_s *loop, const struct console_session_
 /* End it, without a report. Terminals and pipes get their old flags back. */
 void console_session_destroy(struct console_session *session);
 
-/* Show a line of ours, `[text]`, before anything else; only before the first pump. */
+/* The peer is gone: read what it typed before that, as far as there is room for it, and end.
+ * Reports both. */
+void console_session_finish(struct console_session *session);
+
+/* Show a line of ours, `-- qvm: text --`, before what comes next from the ring; a later one takes
+ * the place of one that was not shown yet. A CONSOLE_PLAIN session is told nothing. */
 void console_session_notice(struct console_session *session, const char *text);
 
 /* Give as much as the peer takes now; goes on by itself when the peer has room again. May report
@@ -42,6 +47,10 @@ void console_session_pump(struct console_session *session);
 
 /* Read at most `limit` bytes from now on (0: none), until told otherwise. */
 void console_session_listen(struct console_session *session, size_t limit);
+
+/* Whether it was told last that it only reads. */
+bool console_session_is_quiet(const struct console_session *session);
+void console_session_set_quiet(struct console_session *session, bool is_quiet);
 
 /* Whether it may still type something. */
 bool console_session_is_typing(const struct console_session *session);

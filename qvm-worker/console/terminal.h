@@ -2,8 +2,8 @@
  *
  * Keys reach the guest as they are typed; log lines and the guest's bytes still get their carriage
  * returns from the terminal. Ctrl-] leaves: the guest's power is cut. */
-#ifndef QVM_WORKER_TERMINAL_H
-#define QVM_WORKER_TERMINAL_H
+#ifndef QVM_WORKER_CONSOLE_TERMINAL_H
+#define QVM_WORKER_CONSOLE_TERMINAL_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  *
  * Each reset costs a line in the log and an event in qvmd's store, and a guest that resets in a
  * loop must not flush what others want to read there. A PC takes seconds for it, anyway. */
-#ifndef QVM_WORKER_RESET_PACE_H
-#define QVM_WORKER_RESET_PACE_H
+#ifndef QVM_WORKER_CONTROL_RESET_PACE_H
+#define QVM_WORKER_CONTROL_RESET_PACE_H
 
 #include <stdint.h>
 

@@ -1,10 +1,11 @@
 /* A console: a ring that a device writes, sessions that read it and type. */
-#include "qvm-worker/console.h"
+#include "qvm-worker/console/console.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,9 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/console.h"
-#include "qvm-worker/console_session.h"
+#include "qvm-worker/console/bell.h"
+#include "qvm-worker/console/gather.h"
+#include "qvm-worker/console/session.h"
 
 struct console {
     uv_async_t wake;
@@ -24,6 +27,7 @@ struct console {
     int ring_fd;
     struct console_ring *ring;
     pthread_mutex_t write_lock; /* of the ring, which has one writer */
+    struct bell bell;
 
     /* Set while the control thread will look at the ring without being told. Who sets it from
      * false tells it. */
@@ -31,6 +35,8 @@ struct console {
     atomic_uint session_count; /* written by the control thread alone */
     atomic_bool is_resumed;    /* console_input_resume was called */
     uint64_t pumped_to;        /* end of the ring at the last pump */
+    struct gather gather;      /* see console_set_silence */
+    uint64_t batch_ms;         /* until the next one, while the device keeps writing */
 
     struct console_session_owner owner;
     struct console_session *sessions[CONSOLE_SESSIONS_MAX]; /* oldest first */
@@ -41,7 +47,7 @@ struct console {
     void *input_context;
     bool is_device_full; /* it took less than it was given */
     size_t input_at, input_end;
-    uint8_t input[CONSOLE_INPUT_MAX];
+    uint8_t input[CONSOLE_INPUT_MAX]; /* last, and not cleared: few guests are typed at */
 };
 
 /* Room for typed bytes that a session may fill now. */
@@ -105,13 +111,36 @@ size_t console_type(struct console *console, const uint8_t *data, size_t size)
     return count;
 }
 
+static void on_batch(uv_timer_t *timer);
+
+/* Somebody waits for an echo: what comes next is told at once. */
+static void pump_soon(struct console *console)
+{
+    console->batch_ms = CONSOLE_BATCH_MS;
+    if (uv_is_active((uv_handle_t *)&console->batch) != 0) {
+        (void)uv_timer_stop(&console->batch); /* cannot fail */
+        on_batch(&console->batch);
+    }
+}
+
 static void on_typed(void *context, struct console_session *session, const uint8_t *data,
                      size_t size)
 {
     struct console *console = context;
 
     if (session == console->typist) {
+        pump_soon(console);
         (void)console_type(console, data, size); /* there is room: the session read no more */
+    }
+}
+
+/* Only who was told before that it reads has to hear that it types. */
+static void tell_typist(struct console_session *session)
+{
+    if (console_session_is_quiet(session)) {
+        console_session_set_quiet(session, false);
+        console_session_notice(session, "this session types now");
+        console_session_pump(session);
     }
 }
 
@@ -128,6 +157,9 @@ static void choose_typist(struct console *console)
     }
     if (console->typist != NULL) {
         console_session_listen(console->typist, input_room(console));
+    }
+    if (console->typist != NULL) {
+        tell_typist(console->typist);
     }
 }
 
@@ -162,6 +194,16 @@ static void on_ended(void *context, struct console_session *session)
     }
 }
 
+static bool is_anybody_reading(const struct console *console)
+{
+    for (size_t i = 0; i < session_count(console); i++) {
+        if (console_session_blocked_fd(console->sessions[i]) < 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void pump_all(struct console *console)
 {
     console->pumped_to = console_ring_end(console->ring);
@@ -169,6 +211,24 @@ static void pump_all(struct console *console)
     for (size_t i = session_count(console); i-- > 0;) {
         console_session_pump(console->sessions[i]);
     }
+}
+
+/* Pass on what came, or look again when more of it may have come: ever less often while the device
+ * keeps writing, and hardly while nobody takes what it writes. */
+static void pump(struct console *console)
+{
+    uint64_t wait_ms = gather_wait_ms(&console->gather, uv_now(console->batch.loop),
+                                      console_ring_end(console->ring), console->pumped_to);
+
+    if (wait_ms == 0) {
+        pump_all(console);
+        wait_ms = is_anybody_reading(console) ? console->batch_ms : CONSOLE_IDLE_MS;
+        console->batch_ms *= 2;
+        if (console->batch_ms > CONSOLE_BATCH_MAX_MS) {
+            console->batch_ms = CONSOLE_BATCH_MAX_MS;
+        }
+    }
+    (void)uv_timer_start(&console->batch, on_batch, wait_ms, 0); /* fails without callback alone */
 }
 
 static void on_batch(uv_timer_t *timer)
@@ -180,11 +240,11 @@ static void on_batch(uv_timer_t *timer)
         atomic_thread_fence(memory_order_seq_cst);
         if (console_ring_end(console->ring) == console->pumped_to ||
             atomic_exchange(&console->is_awake, true)) {
+            console->batch_ms = CONSOLE_BATCH_MS;
             return; /* silence, or a writer that just called */
         }
     }
-    pump_all(console);
-    (void)uv_timer_start(timer, on_batch, CONSOLE_BATCH_MS, 0); /* fails without callback alone */
+    pump(console);
 }
 
 static void on_wake(uv_async_t *wake)
@@ -197,8 +257,7 @@ static void on_wake(uv_async_t *wake)
         listen_all(console);
     }
     if (atomic_load(&console->is_awake)) {
-        pump_all(console);
-        (void)uv_timer_start(&console->batch, on_batch, CONSOLE_BATCH_MS, 0); /* as above */
+        pump(console);
     }
 }
 
@@ -214,12 +273,13 @@ static void on_closed(uv_handle_t *handle)
 
 int console_create(struct uv_loop_s *loop, struct console **console, struct err *err)
 {
-    struct console *new = calloc(1, sizeof(*new));
+    struct console *new = malloc(sizeof(*new));
     int r;
 
     if (new == NULL) {
         return err_set(err, -ENOMEM, "no memory for a console");
     }
+    memset(new, 0, offsetof(struct console, input));
     r = console_ring_create(&new->ring_fd, &new->ring, err);
     if (r != 0) {
         free(new);
@@ -233,6 +293,8 @@ int console_create(struct uv_loop_s *loop, struct console **console, struct err 
         return err_set(err, r, "cannot watch a console: %s", uv_strerror(r));
     }
     (void)uv_timer_init(loop, &new->batch); /* cannot fail */
+    new->batch_ms = CONSOLE_BATCH_MS;
+    bell_init(&new->bell);
     new->open_handles = 2;
     new->wake.data = new;
     new->batch.data = new;
@@ -267,6 +329,11 @@ int console_ring_fd(const struct console *console)
     return console->ring_fd;
 }
 
+void console_set_silence(struct console *console, uint64_t ms)
+{
+    console->gather.silence_ms = ms;
+}
+
 void console_set_input(struct console *console, console_input_fn fn, void *context)
 {
     console->on_input = fn;
@@ -282,6 +349,11 @@ void console_input_resume(struct console *console)
     (void)uv_async_send(&console->wake); /* fails on closed handles alone */
 }
 
+void console_set_bell(struct console *console, int fd)
+{
+    console->bell.fd = fd;
+}
+
 void console_write(struct console *console, const uint8_t *data, size_t size)
 {
     (void)pthread_mutex_lock(&console->write_lock);
@@ -294,12 +366,13 @@ void console_write(struct console *console, const uint8_t *data, size_t size)
         !atomic_exchange(&console->is_awake, true)) {
         (void)uv_async_send(&console->wake); /* as above */
     }
+    bell_ring(&console->bell);
 }
 
 void console_marker(struct console *console, const char *text)
 {
     char line[160];
-    int n = snprintf(line, sizeof(line), "\r\n[%.140s]\r\n", text);
+    int n = snprintf(line, sizeof(line), CONSOLE_LINE("%.140s"), text);
 
     console_write(console, (const uint8_t *)line, (size_t)n);
 }
@@ -309,12 +382,42 @@ void console_marker(struct console *console, const char *text)
 static void end_gone_sessions(struct console *console)
 {
     for (size_t i = session_count(console); i-- > 0;) {
-        struct console_session *session = console->sessions[i];
-
-        if (console_session_is_gone(session)) {
-            on_ended(console, session);
-            console_session_destroy(session);
+        /* What one typed may end others, which leave the list. */
+        if (i < session_count(console) && console_session_is_gone(console->sessions[i])) {
+            console_session_finish(console->sessions[i]);
         }
+    }
+}
+
+static bool is_there(const struct console *console, const struct console_session *session)
+{
+    for (size_t i = 0; i < session_count(console); i++) {
+        if (console->sessions[i] == session) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void silence(struct console_session *session, const char *why)
+{
+    console_session_set_quiet(session, true);
+    console_session_notice(session, why);
+}
+
+/* A new session that would type. */
+static void seat_typist(struct console *console, struct console_session *session)
+{
+    struct console_session *before = console->typist;
+
+    if (before != NULL && (console_session_flags(session) & CONSOLE_STEAL) == 0) {
+        silence(session, "another session types; this one only reads");
+        return;
+    }
+    console->typist = session;
+    if (before != NULL) {
+        silence(before, "another session took the keyboard; this one only reads");
+        console_session_pump(before);
     }
 }
 
@@ -338,14 +441,10 @@ int console_attach_pair(struct console *console, int in_fd, int out_fd, unsigned
     console->sessions[count] = session;
     atomic_store(&console->session_count, (unsigned)count + 1);
     if ((flags & CONSOLE_READ_ONLY) == 0 && console_session_is_typing(session)) {
-        if (console->typist == NULL || (flags & CONSOLE_STEAL) != 0) {
-            console->typist = session;
-        } else if ((flags & CONSOLE_PLAIN) == 0) {
-            console_session_notice(session, "another session types; this one only reads");
-        }
+        seat_typist(console, session);
     }
     listen_all(console);
-    if (session_count(console) > count && console->sessions[count] == session) {
+    if (is_there(console, session)) {
         console_session_pump(session);
     }
     return 0;

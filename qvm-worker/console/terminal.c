@@ -1,5 +1,5 @@
 /* The terminal as the guest's console, when a qvm runs alone. */
-#include "qvm-worker/terminal.h"
+#include "qvm-worker/console/terminal.h"
 
 #include <errno.h>
 #include <fcntl.h>

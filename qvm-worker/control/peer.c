@@ -1,5 +1,5 @@
 /* One connection of the control socket. */
-#include "qvm-worker/control_peer.h"
+#include "qvm-worker/control/peer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,11 +10,12 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/msg.h"
-#include "qvm-worker/control.h"
+#include "qvm-worker/control/control.h"
 
 struct packet {
-    char *text; /* owned */
-    int fd;     /* owned duplicate, or -1 */
+    char *text;               /* owned */
+    int fds[CONTROL_FDS_MAX]; /* borrowed */
+    size_t fd_count;
 };
 
 struct control_peer {
@@ -37,10 +38,7 @@ static void on_closed(uv_handle_t *handle)
     struct control_peer *peer = handle->data;
 
     for (size_t i = 0; i < peer->queue_count; i++) {
-        struct packet *packet = &peer->queue[(peer->queue_first + i) % CONTROL_QUEUE_MAX];
-
-        free(packet->text);
-        cleanup_close(&packet->fd);
+        free(peer->queue[(peer->queue_first + i) % CONTROL_QUEUE_MAX].text);
     }
     free(peer);
 }
@@ -62,21 +60,21 @@ static void end(struct control_peer *peer, const char *why)
 }
 
 /* Returns 1 when sent, 0 when the socket is full, or a negative errno. */
-static int send_now(struct control_peer *peer, char *text, int fd)
+static int send_now(struct control_peer *peer, char *text, const int *fds, size_t fd_count)
 {
     union fds_space space = {0};
     struct iovec iov = {.iov_base = text, .iov_len = strlen(text)};
     struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 
-    if (fd >= 0) {
+    if (fd_count > 0) {
         struct cmsghdr *header = &space.align;
 
         message.msg_control = space.bytes;
-        message.msg_controllen = CMSG_SPACE(sizeof(int));
+        message.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
         header->cmsg_level = SOL_SOCKET;
         header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(header), &fd, sizeof(int));
+        header->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+        memcpy(CMSG_DATA(header), fds, fd_count * sizeof(int));
     }
     if (sendmsg(peer->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
         return 1;
@@ -97,7 +95,7 @@ static void send_queue(struct control_peer *peer)
 {
     while (peer->queue_count > 0) {
         struct packet *packet = &peer->queue[peer->queue_first];
-        int r = send_now(peer, packet->text, packet->fd);
+        int r = send_now(peer, packet->text, packet->fds, packet->fd_count);
 
         if (r < 0) {
             end(peer, "it does not take packets any more");
@@ -107,37 +105,31 @@ static void send_queue(struct control_peer *peer)
             return;
         }
         free(packet->text);
-        cleanup_close(&packet->fd);
         peer->queue_first = (peer->queue_first + 1) % CONTROL_QUEUE_MAX;
         peer->queue_count--;
     }
     watch(peer);
 }
 
-static void enqueue(struct control_peer *peer, char *text, int fd)
+static void enqueue(struct control_peer *peer, char *text, const int *fds, size_t fd_count)
 {
     struct packet *packet;
-    int kept = -1;
 
     if (peer->queue_count == CONTROL_QUEUE_MAX) {
         free(text);
         end(peer, "it does not read its packets");
         return;
     }
-    if (fd >= 0) {
-        kept = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        if (kept < 0) {
-            free(text);
-            end(peer, "no descriptor is left for it");
-            return;
-        }
+    packet = &peer->queue[(peer->queue_first + peer->queue_count) % CONTROL_QUEUE_MAX];
+    *packet = (struct packet){.text = text, .fd_count = fd_count};
+    for (size_t i = 0; i < fd_count; i++) {
+        packet->fds[i] = fds[i]; /* no duplicate: the door lets none be made */
     }
-    packet = &peer->queue[(peer->queue_first + peer->queue_count++) % CONTROL_QUEUE_MAX];
-    *packet = (struct packet){text, kept};
+    peer->queue_count++;
     watch(peer);
 }
 
-void control_peer_send(struct control_peer *peer, char *text, int fd)
+void control_peer_send(struct control_peer *peer, char *text, const int *fds, size_t fd_count)
 {
     int r = 0;
 
@@ -146,10 +138,10 @@ void control_peer_send(struct control_peer *peer, char *text, int fd)
         return;
     }
     if (peer->queue_count == 0) {
-        r = send_now(peer, text, fd);
+        r = send_now(peer, text, fds, fd_count);
     }
     if (r == 0) {
-        enqueue(peer, text, fd);
+        enqueue(peer, text, fds, fd_count);
         return;
     }
     free(text);

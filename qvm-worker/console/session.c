@@ -1,5 +1,5 @@
 /* One session of a console. */
-#include "qvm-worker/console_session.h"
+#include "qvm-worker/console/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,8 @@
 
 #include "proto/base/err.h"
 #include "proto/console.h"
-#include "qvm-worker/console.h"
+#include "qvm-worker/console/console.h"
+#include "qvm-worker/fd_stat.h"
 
 #define NOTICE_SIZE 96u   /* a line of ours */
 #define PIECE_SIZE  4096u /* of the ring, or of what was typed, at a time */
@@ -43,6 +44,8 @@ struct console_session {
     size_t limit;    /* typed bytes that may be read */
     uint64_t offset; /* of the next byte from the ring */
     uint64_t lost;
+    char notice[NOTICE_SIZE];                 /* a line of ours that comes next; empty: none */
+    bool is_quiet;                            /* was told that it only reads */
     size_t out_at, out_end;                   /* what of `buffer` is still to be given */
     uint8_t buffer[NOTICE_SIZE + PIECE_SIZE]; /* a notice goes directly before the ring's bytes */
 };
@@ -87,7 +90,7 @@ static int end_init(struct console_session *session, uv_loop_t *loop, int fd, st
     if (fd < 0) {
         return 0;
     }
-    if (fstat(fd, &st) != 0) {
+    if (fd_stat(fd, &st) != 0) {
         return err_sys(err, -errno, "a console session's descriptor is of no use");
     }
     *new = (struct end){.session = session, .fd = fd, .old_flags = -1};
@@ -200,10 +203,30 @@ static void end_session(struct console_session *session)
 
 void console_session_notice(struct console_session *session, const char *text)
 {
-    int n = snprintf((char *)session->buffer, NOTICE_SIZE, "[%s]\r\n", text);
+    if ((session->flags & CONSOLE_PLAIN) == 0) {
+        (void)snprintf(session->notice, sizeof(session->notice), CONSOLE_LINE("%.64s"), text);
+    }
+}
 
+bool console_session_is_quiet(const struct console_session *session)
+{
+    return session->is_quiet;
+}
+
+void console_session_set_quiet(struct console_session *session, bool is_quiet)
+{
+    session->is_quiet = is_quiet;
+}
+
+static bool take_notice(struct console_session *session)
+{
+    size_t size = strlen(session->notice);
+
+    memcpy(session->buffer, session->notice, size);
+    session->notice[0] = '\0';
     session->out_at = 0;
-    session->out_end = n < (int)NOTICE_SIZE ? (size_t)n : NOTICE_SIZE - 1;
+    session->out_end = size;
+    return size > 0;
 }
 
 /* Get the next piece into the buffer; false: there is none. */
@@ -219,7 +242,7 @@ static bool refill(struct console_session *session)
     if (lost > 0 && (session->flags & CONSOLE_PLAIN) == 0) {
         char text[NOTICE_SIZE];
         size_t size =
-            (size_t)snprintf(text, sizeof(text), "\r\n[%" PRIu64 " bytes lost]\r\n", lost);
+            (size_t)snprintf(text, sizeof(text), CONSOLE_LINE("%" PRIu64 " bytes lost"), lost);
 
         session->out_at -= size;
         memcpy(session->buffer + session->out_at, text, size);
@@ -238,8 +261,8 @@ void console_session_pump(struct console_session *session)
     uint64_t end = console_ring_end(session->owner->ring);
 
     session->is_blocked = false;
-    while (session->out != NULL &&
-           (session->out_at < session->out_end || (session->offset < end && refill(session)))) {
+    while (session->out != NULL && (session->out_at < session->out_end || take_notice(session) ||
+                                    (session->offset < end && refill(session)))) {
         ssize_t n = end_write(session->out, session->buffer + session->out_at,
                               session->out_end - session->out_at);
 
@@ -249,15 +272,21 @@ void console_session_pump(struct console_session *session)
             session->is_blocked = true;
             break;
         } else if (errno != EINTR) {
-            end_session(session);
-            return;
+            /* It hears no more; what it typed before that is still the guest's. */
+            session->out = NULL;
         }
+    }
+    if (session->out == NULL && session->in == NULL) {
+        end_session(session);
+        return;
     }
     watch(session);
 }
 
-/* Read once. False: the session is over and gone. */
-static bool listen_once(struct console_session *session)
+enum heard { HEARD_SOMETHING, HEARD_NOTHING, HEARD_THE_END };
+
+/* Read once. HEARD_THE_END: the session is over and gone. */
+static enum heard listen_once(struct console_session *session)
 {
     uint8_t data[PIECE_SIZE];
     size_t size = session->limit < sizeof(data) ? session->limit : sizeof(data);
@@ -266,19 +295,31 @@ static bool listen_once(struct console_session *session)
 
     if (n > 0) {
         session->owner->typed(session->owner->context, session, data, (size_t)n);
-        return true;
+        return HEARD_SOMETHING;
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return true;
+        return HEARD_NOTHING;
     }
     if (n < 0 || session->out == NULL || console_session_is_gone(session)) {
         end_session(session);
-        return false;
+        return HEARD_THE_END;
     }
     session->in = NULL; /* typed all that it will; it still reads */
     watch(session);
     session->owner->silent(session->owner->context, session);
-    return true;
+    return HEARD_NOTHING;
+}
+
+void console_session_finish(struct console_session *session)
+{
+    enum heard heard = HEARD_SOMETHING;
+
+    while (heard == HEARD_SOMETHING && session->in != NULL && session->limit > 0) {
+        heard = listen_once(session);
+    }
+    if (heard != HEARD_THE_END) {
+        end_session(session);
+    }
 }
 
 void console_session_listen(struct console_session *session, size_t limit)
@@ -289,7 +330,7 @@ void console_session_listen(struct console_session *session, size_t limit)
         session->limit = limit;
         /* `typed` calls back with a new limit, which may be 0. */
         while (session->in != NULL && session->limit > 0) {
-            if (!listen_once(session)) {
+            if (listen_once(session) == HEARD_THE_END) {
                 return;
             }
         }
@@ -303,12 +344,12 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct console_session *session = ((struct end *)(void *)poll)->session;
 
-    if (status < 0) {
-        end_session(session);
+    if (status < 0) { /* it hung up on what it was told; what it typed is still the guest's */
+        console_session_finish(session);
         return;
     }
     if ((events & UV_READABLE) != 0 && session->in != NULL && session->limit > 0 &&
-        !listen_once(session)) {
+        listen_once(session) == HEARD_THE_END) {
         return;
     }
     if ((events & UV_WRITABLE) != 0) {
@@ -347,4 +388,12 @@ unsigned console_session_flags(const struct console_session *session)
 uint64_t console_session_lost(const struct console_session *session)
 {
     return session->lost;
+}
+
+void console_refuse(int fd, const char *why)
+{
+    char line[160];
+    int n = snprintf(line, sizeof(line), CONSOLE_LINE("%.140s"), why);
+
+    (void)send(fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL); /* nobody else could be told */
 }

@@ -1,6 +1,6 @@
 /* A qvm alone grants to itself: opens what its plan asks for, with its own rights. */
-#ifndef QVM_WORKER_GRANT_H
-#define QVM_WORKER_GRANT_H
+#ifndef QVM_WORKER_CONTROL_GRANT_H
+#define QVM_WORKER_CONTROL_GRANT_H
 
 struct err;
 struct plan;

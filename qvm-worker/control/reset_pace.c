@@ -1,5 +1,5 @@
 /* How fast a guest may reset itself. */
-#include "qvm-worker/reset_pace.h"
+#include "qvm-worker/control/reset_pace.h"
 
 uint64_t reset_pace_wait_ms(struct reset_pace *pace, uint64_t now_ms)
 {

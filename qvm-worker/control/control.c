@@ -1,5 +1,5 @@
 /* The control socket: the one line between a qvm and qvmd. */
-#include "qvm-worker/control.h"
+#include "qvm-worker/control/control.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "proto/base/err.h"
 #include "proto/base/log.h"
 #include "proto/spawn_fds.h"
-#include "qvm-worker/control_peer.h"
+#include "qvm-worker/control/peer.h"
 
 struct control {
     uv_poll_t poll; /* of the listening socket */
@@ -21,22 +21,24 @@ struct control {
     struct control_events events;
     void *context;
     struct control_peer *current;   /* proven; NULL: nobody */
+    int version;                    /* that is spoken with it */
     struct control_peer *candidate; /* connected, its hello is awaited; NULL: nobody */
     char buffer[MSG_PACKET_MAX];
 };
 
 static void greet(struct control *control, struct control_peer *peer)
 {
-    struct msg_hello hello = {.version = CONTROL_VERSION, .instance = control->identity.instance};
+    struct msg_hello hello = {.version = control->version, .instance = control->identity.instance};
     char nonce[128];
-    int fd = control->events.on_greet(control->context, &hello);
+    int fds[CONTROL_FDS_MAX];
+    size_t fd_count = control->events.on_greet(control->context, &hello, fds);
     char *text;
 
     (void)snprintf(nonce, sizeof(nonce), "%s", control->identity.nonce);
     hello.nonce = nonce;
     text = msg_control_format(CONTROL_hello, &hello);
     if (text != NULL) {
-        control_peer_send(peer, text, fd);
+        control_peer_send(peer, text, fds, fd_count);
     }
 }
 
@@ -55,6 +57,7 @@ static void on_hello(struct control *control, struct control_peer *peer,
     }
     control->candidate = NULL;
     control->current = peer;
+    control->version = hello->version < CONTROL_VERSION ? (int)hello->version : CONTROL_VERSION;
     greet(control, peer);
     /* A daemon older than what we speak reads our version in our hello, and goes. */
     if (control->current == peer) {
@@ -181,16 +184,25 @@ void control_destroy(struct control *control)
 
 int control_send(struct control *control, enum msg_control message, const void *body)
 {
+    return control_send_fds(control, message, body, NULL, 0);
+}
+
+int control_send_fds(struct control *control, enum msg_control message, const void *body,
+                     const int *fds, size_t fd_count)
+{
     char *text;
 
     if (control->current == NULL) {
         return -ENOTCONN;
+    }
+    if (msg_controls[message].since > control->version) {
+        return -EOPNOTSUPP;
     }
     text = msg_control_format(message, body);
     if (text == NULL || strlen(text) > MSG_PACKET_MAX) {
         free(text);
         return -EINVAL;
     }
-    control_peer_send(control->current, text, -1);
+    control_peer_send(control->current, text, fds, fd_count);
     return 0;
 }
