@@ -12,17 +12,25 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/base/log.h"
-#include "qvm-worker/console.h"
+#include "qvm-worker/console/console.h"
+#include "qvm-worker/console/terminal.h"
+#include "qvm-worker/control/grant.h"
 #include "qvm-worker/dryrun.h"
+#include "qvm-worker/dump_opener.h"
 #include "qvm-worker/exit_status.h"
-#include "qvm-worker/grant.h"
 #include "qvm-worker/life.h"
-#include "qvm-worker/terminal.h"
-#include "qvm-worker/vdev_host.h"
+#include "qvm-worker/lockdown/confine.h"
+#include "qvm-worker/vdev/host.h"
+#include "qvm-worker/vm/vm_ahead.h"
+
+#define IOMEM "/proc/iomem"
+
+#define DUMP_NAME_SIZE 512 /* of it, in the log */
 
 struct alone {
     struct life life;
     struct terminal *terminal;
+    struct dump_opener *opener; /* NULL: no `dump` */
 };
 
 static void on_keys(void *context, const uint8_t *keys, size_t count)
@@ -93,6 +101,37 @@ static int open_vdevs(const char *const *env, struct err *err)
                          "cannot open the folder of vdevs '%s' (QVM_VDEVS names another)", path);
 }
 
+/* Whether these words may want a VM: the others only say something. */
+static bool may_run(const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(words[i], "dryrun") == 0 || strcmp(words[i], "?") == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The host's memory by name, if the words speak of it. */
+static int read_regions(struct life *life, struct err *err)
+{
+    auto_free char *text = NULL;
+    size_t size = 0;
+    FILE *file;
+    int r;
+
+    if (!conf_parts_want_regions(life->sources.parts, life->sources.count)) {
+        return 0;
+    }
+    file = fopen(IOMEM, "re");
+    if (file == NULL) {
+        return err_sys(err, -errno, "cannot read %s", IOMEM);
+    }
+    r = getdelim(&text, &size, '\0', file) > 0 ? conf_regions_add_iomem(&life->regions, text) : 0;
+    (void)fclose(file); /* it was only read */
+    return r == 0 ? 0 : err_sys(err, r, "cannot take in %s", IOMEM);
+}
+
 /* Read the configuration. Failures are the configuration's, but for the host's own. */
 static int prepare(struct alone *alone, const char *const *words, size_t count,
                    const char *const *env, struct err *err)
@@ -105,6 +144,7 @@ static int prepare(struct alone *alone, const char *const *words, size_t count,
         return r;
     }
     r = sources_from_command_line(&alone->life.sources, words, count, env, err);
+    r = r == 0 ? read_regions(&alone->life, err) : r;
     r = r == 0 ? life_plan(&alone->life, err) : r;
     if (r != 0) {
         life_set_end(&alone->life, REASON_config_error, EXIT_STATUS_CONFIG, err->msg);
@@ -112,15 +152,42 @@ static int prepare(struct alone *alone, const char *const *words, size_t count,
     return r;
 }
 
+static bool on_want_dump(void *context)
+{
+    struct alone *alone = context;
+    auto_close int fd = -1;
+    char name[DUMP_NAME_SIZE];
+    struct err err = {0};
+
+    if (dump_opener_open(alone->opener, &fd, name, sizeof(name), &err) == 0 &&
+        run_dump(alone->life.run, fd, &err) == 0) {
+        log_info("run: dump written to=\"%s\"", name);
+    } else {
+        log_warn("run: dump failed why=\"%s\"", err.msg);
+    }
+    return false;
+}
+
+static int make_opener(struct alone *alone, struct err *err)
+{
+    const struct plan *plan = &alone->life.plan;
+
+    return plan->dump.where != NULL
+               ? dump_opener_create(&plan->dump, plan->name, &alone->opener, err)
+               : 0;
+}
+
 static int run(struct alone *alone, struct err *err)
 {
-    int fds[PLAN_NEEDS_MAX];
-    struct run_spec spec = {.fds = fds};
+    int fds[PLAN_FDS_MAX];
+    const struct run_spec spec = {.want_dump = on_want_dump, .context = alone};
     int r = grant_self(&alone->life.plan, fds, err);
 
     if (r == 0) {
-        r = take_terminal(alone, err);
-        for (uint32_t i = 0; r != 0 && i < alone->life.plan.need_count; i++) {
+        r = make_opener(alone, err);
+        r = r == 0 ? take_terminal(alone, err) : r;
+        r = r == 0 ? confine_from_host(err) : r;
+        for (uint32_t i = 0; r != 0 && i < PLAN_FDS_MAX; i++) {
             cleanup_close(&fds[i]);
         }
     }
@@ -128,7 +195,7 @@ static int run(struct alone *alone, struct err *err)
         life_set_end(&alone->life, REASON_denied, EXIT_STATUS_BEFORE, err->msg);
         return r;
     }
-    r = life_run(&alone->life, &spec, err);
+    r = life_run(&alone->life, &spec, fds, err);
     if (r == 0 && life_end(&alone->life)->reason == REASON_none) {
         (void)uv_run(alone->life.loop, UV_RUN_DEFAULT);
     }
@@ -158,11 +225,16 @@ static int act(struct alone *alone, const char *const *words, size_t count, cons
 
 int alone_main(const char *const *words, size_t count, const char *const *env)
 {
-    struct alone alone = {0};
+    static struct alone alone; /* large: clearing it on the stack would touch all its pages */
     struct err err = {0};
     struct exit_record end;
-    int r = act(&alone, words, count, env, &err);
+    int r;
 
+    if (may_run(words, count)) {
+        /* Without it grant_self says why. */
+        alone.life.ahead = vm_ahead_start(open(PLAN_KVM_PATH, O_RDWR | O_CLOEXEC));
+    }
+    r = act(&alone, words, count, env, &err);
     life_quiesce(&alone.life);
     terminal_destroy(alone.terminal);
     end = *life_end(&alone.life);
@@ -173,5 +245,6 @@ int alone_main(const char *const *words, size_t count, const char *const *env)
                  words_name(&words_reason, (int)end.reason), end.status, end.message);
     }
     life_fini(&alone.life);
+    dump_opener_destroy(alone.opener);
     return end.status;
 }

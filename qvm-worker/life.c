@@ -3,15 +3,19 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <uv.h>
 
+#include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/base/log.h"
-#include "qvm-worker/console.h"
+#include "qvm-worker/console/console.h"
 #include "qvm-worker/exit_status.h"
 #include "qvm-worker/signals.h"
-#include "qvm-worker/vdev_host.h"
+#include "qvm-worker/vdev/host.h"
+#include "qvm-worker/vm/vm_ahead.h"
 
 #define FLUSH_MS 200 /* a session that does not read may lose the end */
 
@@ -30,12 +34,19 @@ int life_begin(struct life *life, int vdevs_fd, struct err *err)
 int life_plan(struct life *life, struct err *err)
 {
     const struct plan_log *log = &life->plan.log;
-    int r = plan_read(&life->plan, life->sources.parts, life->sources.count, life->sources.env,
-                      life->vdevs, err);
+    const struct plan *plan = &life->plan;
+    int r;
 
+    life->host.env = life->sources.env;
+    life->host.regions = &life->regions;
+    r = plan_read(&life->plan, life->sources.parts, life->sources.count, &life->host, life->vdevs,
+                  err);
     if (r == 0 && log->is_given) {
-        log_to(STDERR_FILENO, log->to_stderr, false);
-        log_also_to(STDOUT_FILENO, log->to_stdout);
+        log_to(STDERR_FILENO, log->to[PLAN_LOG_STDERR], false);
+        log_also_to(STDOUT_FILENO, log->to[PLAN_LOG_STDOUT]);
+    }
+    for (uint32_t i = 0; r == 0 && !plan->is_dryrun && i < plan->warning_count; i++) {
+        log_warn("%s", plan->warnings[i]);
     }
     return r;
 }
@@ -47,7 +58,49 @@ static void on_signal(void *context, int signal)
     run_signal(life->run, signal);
 }
 
-int life_run(struct life *life, struct run_spec *spec, struct err *err)
+static int create_run(struct life *life, const struct run_spec *spec, int kvm_fd, struct err *err)
+{
+    struct run_spec whole = *spec;
+
+    whole.ahead = life->ahead;
+    whole.plan = &life->plan;
+    whole.loop = life->loop;
+    whole.vdevs = life->vdevs;
+    whole.console = life->console;
+    return run_create(&whole, kvm_fd, &life->run, &life->end, err);
+}
+
+int life_prepare(struct life *life, const struct run_spec *spec, struct err *err)
+{
+    int kvm_fd = vm_ahead_kvm_fd(life->ahead);
+
+    return kvm_fd >= 0 ? create_run(life, spec, kvm_fd, err) : 0;
+}
+
+static int granted_kvm(const struct plan *plan, const int *fds)
+{
+    for (uint32_t i = 0; i < plan->need_count; i++) {
+        if (plan->needs[i].kind == RESOURCE_kvm) {
+            return fds[i];
+        }
+    }
+    return -1;
+}
+
+/* From here on the host's loggers hear what is said; the descriptors stay open to the end. */
+static void take_loggers(const struct plan *plan, int *fds)
+{
+    for (uint32_t i = 0; i < plan->need_count; i++) {
+        bool is_syslog = strcmp(plan->needs[i].id, plan_log_name(PLAN_LOG_SYSLOG)) == 0;
+
+        if (plan->needs[i].kind == RESOURCE_logger) {
+            log_to_system(is_syslog ? LOG_SYSLOG : LOG_JOURNAL, take_fd(&fds[i]),
+                          plan->log.to[is_syslog ? PLAN_LOG_SYSLOG : PLAN_LOG_JOURNAL], plan->name);
+        }
+    }
+}
+
+int life_run(struct life *life, const struct run_spec *spec, int *fds, struct err *err)
 {
     int r = signals_create(life->loop, on_signal, life, &life->signals, err);
 
@@ -55,11 +108,15 @@ int life_run(struct life *life, struct run_spec *spec, struct err *err)
         life_set_end(life, REASON_vmm_crash, EXIT_STATUS_BEFORE, err->msg);
         return r;
     }
-    spec->plan = &life->plan;
-    spec->loop = life->loop;
-    spec->vdevs = life->vdevs;
-    spec->console = life->console;
-    return run_start(spec, &life->run, &life->end, err);
+    if (life->run == NULL) {
+        r = create_run(life, spec, granted_kvm(&life->plan, fds), err);
+    }
+    if (r == 0) {
+        take_loggers(&life->plan, fds);
+        vm_ahead_destroy(take_ptr(life->ahead)); /* and with it /dev/kvm */
+        r = run_start(life->run, fds, &life->end, err);
+    }
+    return r;
 }
 
 const struct exit_record *life_end(const struct life *life)
@@ -90,10 +147,14 @@ void life_fini(struct life *life)
     vdev_host_destroy(life->vdevs);
     run_destroy(life->run);
     console_destroy(life->console);
+    vm_ahead_destroy(life->ahead);
     if (life->loop != NULL) {
         (void)uv_run(life->loop, UV_RUN_DEFAULT); /* the handles close */
         (void)uv_loop_close(life->loop);
     }
     plan_fini(&life->plan);
+    free(life->clusters);
+    free(life->partitions);
+    conf_regions_fini(&life->regions);
     sources_fini(&life->sources);
 }

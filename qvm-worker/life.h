@@ -5,22 +5,29 @@
 #ifndef QVM_WORKER_LIFE_H
 #define QVM_WORKER_LIFE_H
 
-#include "qvm-worker/exit_record.h"
-#include "qvm-worker/plan.h"
+#include "proto/conf/regions.h"
+#include "qvm-worker/control/exit_record.h"
+#include "qvm-worker/plan/plan.h"
+#include "qvm-worker/plan/sources.h"
 #include "qvm-worker/run.h"
-#include "qvm-worker/sources.h"
 
 struct console;
 struct err;
 struct signals;
 struct uv_loop_s;
 struct vdev_host;
+struct vm_ahead;
 
 struct life {
+    struct vm_ahead *ahead; /* set before life_begin, or NULL; the life's then */
     struct uv_loop_s *loop;
     struct console *console;
     struct vdev_host *vdevs;
     struct sources sources;
+    struct plan_host host;         /* what the host tells of itself; its env is set by life_plan */
+    struct plan_cluster *clusters; /* of `host`; freed with the life, the names are borrowed */
+    struct plan_partition *partitions; /* likewise */
+    struct conf_regions regions;       /* of `host`, where they are known */
     struct plan plan;
     struct signals *signals;
     struct run *run;
@@ -33,8 +40,13 @@ int life_begin(struct life *life, int vdevs_fd, struct err *err);
 /* Read the plan from life->sources, and set the log as it says. */
 int life_plan(struct life *life, struct err *err);
 
-/* Build and run. `spec` names descriptors and callbacks; the rest is filled in here. */
-int life_run(struct life *life, struct run_spec *spec, struct err *err);
+/* While the grant is awaited: build what takes nothing of the host, if a VM was made ahead. `spec`
+ * names callbacks; the rest is filled in here. */
+int life_prepare(struct life *life, const struct run_spec *spec, struct err *err);
+
+/* Build what is not built yet, and run. `fds` belong to the plan's needs: they become the life's.
+ */
+int life_run(struct life *life, const struct run_spec *spec, int *fds, struct err *err);
 
 /* How it ends: set by us before the run, or by the run. */
 const struct exit_record *life_end(const struct life *life);

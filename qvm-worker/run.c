@@ -13,146 +13,34 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/base/log.h"
-#include "qvm-worker/console.h"
+#include "qvm-worker/console/console.h"
 #include "qvm-worker/exit_status.h"
-#include "qvm-worker/machine.h"
-#include "qvm-worker/plan.h"
-#include "qvm-worker/reset_pace.h"
+#include "qvm-worker/hostmem/hostmem.h"
+#include "qvm-worker/lockdown/lockdown.h"
+#include "qvm-worker/machine/machine.h"
+#include "qvm-worker/plan/plan.h"
+#include "qvm-worker/ports/ports.h"
+#include "qvm-worker/run_private.h"
 #include "qvm-worker/signals.h"
-#include "qvm-worker/vdev_host.h"
+#include "qvm-worker/vdev/host.h"
+#include "qvm-worker/vfio/passed.h"
 
-/* How long a press of the power button makes the next signal the last one, even over a reset: a
- * guest that resets all the time is ended as well. */
-#define PRESS_COUNTS_MS 60000u
-
-struct run {
-    struct run_spec spec;
-    struct machine *machine;
-    uv_poll_t poll; /* of the machine's events */
-    bool is_watched;
-    unsigned closed_count; /* of both handles */
-    uv_timer_t pace_timer; /* until a reset that came too early */
-    struct reset_pace pace;
-    char cause[MACHINE_TEXT_SIZE];                /* of that reset */
-    struct machine_spec machine_spec;             /* the machine keeps a pointer to it */
-    struct machine_load loads[MACHINE_LOADS_MAX]; /* the plan's, with descriptors */
-    int kvm_fd;
-    uint64_t reboots;
-    bool is_power_pressed; /* by a signal: the next one ends it */
-    uint64_t pressed_ms;
-    struct exit_record end;
-};
+/* Memory slots of devices: behind those that functions of the host may have. */
+#define FIRST_SHARED_SLOT 8192u
 
 const struct exit_record *run_end(const struct run *run)
 {
     return &run->end;
 }
 
+const char *run_last_reset(const struct run *run)
+{
+    return run->reboots > 0 ? run->last_reset : NULL;
+}
+
 uint64_t run_reboots(const struct run *run)
 {
     return run->reboots;
-}
-
-void run_finish(struct run *run, enum guest_reason reason, int status, const char *format, ...)
-{
-    va_list args;
-
-    if (run->end.reason != REASON_none) {
-        return;
-    }
-    run->end.reason = reason;
-    run->end.status = status;
-    va_start(args, format);
-    (void)vsnprintf(run->end.message, sizeof(run->end.message), format, args);
-    va_end(args);
-    uv_stop(run->spec.loop);
-}
-
-void run_press_power(struct run *run)
-{
-    machine_press_power(run->machine);
-}
-
-static void reset_now(struct run *run, const char *cause)
-{
-    struct err err = {0};
-
-    (void)uv_timer_stop(&run->pace_timer); /* what it waited for comes now */
-    machine_pause(run->machine);
-    console_marker(run->spec.console, "the guest rebooted"); /* before what the new boot says */
-    if (machine_reset(run->machine, &err) != 0) {
-        run_finish(run, REASON_vmm_crash, EXIT_STATUS_AFTER, "%s", err.msg);
-        return;
-    }
-    run->reboots++;
-    if (uv_now(run->spec.loop) - run->pressed_ms > PRESS_COUNTS_MS) {
-        run->is_power_pressed = false;
-    }
-    log_info("run: guest reset count=%" PRIu64 " cause=\"%s\"", run->reboots, cause);
-    if (run->spec.on_reset != NULL) {
-        run->spec.on_reset(run->spec.context, run->reboots, cause);
-    }
-}
-
-static void reset(struct run *run, const char *cause);
-
-static void on_pace(uv_timer_t *timer)
-{
-    struct run *run = timer->data;
-
-    reset(run, run->cause);
-}
-
-/* Reset the guest, now or when it is due; until then its vCPUs stay parked. */
-static void reset(struct run *run, const char *cause)
-{
-    uint64_t wait_ms;
-
-    uv_update_time(run->spec.loop);
-    wait_ms = reset_pace_wait_ms(&run->pace, uv_now(run->spec.loop));
-    if (wait_ms == 0) {
-        reset_now(run, cause);
-        return;
-    }
-    if (cause != run->cause) {
-        (void)snprintf(run->cause, sizeof(run->cause), "%s", cause);
-    }
-    (void)uv_timer_start(&run->pace_timer, on_pace, wait_ms, 0); /* fails for closed ones alone */
-}
-
-static void on_machine_event(void *context, const struct machine_event *event)
-{
-    struct run *run = context;
-    const struct plan_settings *settings = &run->spec.plan->settings;
-
-    switch (event->kind) {
-    case MACHINE_EVENT_POWEROFF:
-        run_finish(run, REASON_poweroff, EXIT_STATUS_OK, "%s", event->text);
-        break;
-    case MACHINE_EVENT_RESET:
-        if (settings->on_reboot == PLAN_ON_REBOOT_EXIT) {
-            run_finish(run, REASON_reboot, EXIT_STATUS_OK, "%s", event->text);
-        } else {
-            reset(run, event->text);
-        }
-        break;
-    case MACHINE_EVENT_TRIPLE_FAULT:
-        if (settings->on_crash == PLAN_ON_CRASH_RESET) {
-            reset(run, event->text);
-        } else {
-            run_finish(run, REASON_guest_crash, EXIT_STATUS_CRASH, "%s", event->text);
-        }
-        break;
-    case MACHINE_EVENT_UNSUPPORTED:
-        run_finish(run, REASON_guest_crash, EXIT_STATUS_UNSUPPORTED, "%s", event->text);
-        break;
-    case MACHINE_EVENT_KVM_FAILED:
-        run_finish(run, REASON_vmm_crash, EXIT_STATUS_AFTER, "%s", event->text);
-        break;
-    case MACHINE_EVENT_EXIT:
-        run_finish(run, REASON_poweroff, (int)event->value, "%s", event->text);
-        break;
-    }
 }
 
 static void on_event_fd(uv_poll_t *poll, int status, int events)
@@ -163,6 +51,7 @@ static void on_event_fd(uv_poll_t *poll, int status, int events)
     (void)events;
     if (run->end.reason == REASON_none) {
         machine_dispatch(run->machine);
+        run_look_at_passed(run);
     }
 }
 
@@ -173,32 +62,122 @@ static void on_vdev_intr(void *context, uint32_t gsi, bool is_high)
     machine_intr(run->machine, gsi, is_high);
 }
 
-static void on_vdev_request(void *context, enum vdev_request request, uint32_t value)
+static const struct firmware_file *on_vdev_firmware_file(void *context, uint32_t index)
+{
+    const struct run *run = context;
+
+    return machine_firmware_file(run->machine, index);
+}
+
+static void on_vdev_request(void *context, const char *where, const char *device,
+                            enum vdev_request request, uint32_t value)
 {
     struct run *run = context;
+    char why[256];
 
     switch (request) {
     case VDEV_REQUEST_RESET:
-        machine_request(run->machine, MACHINE_EVENT_RESET, 0);
+        (void)snprintf(why, sizeof(why), "the guest asked '%.63s' for a reset", device);
+        machine_request_for(run->machine, MACHINE_EVENT_RESET, 0, why);
         break;
     case VDEV_REQUEST_POWEROFF:
         machine_request(run->machine, MACHINE_EVENT_POWEROFF, 0);
         break;
     case VDEV_REQUEST_EXIT:
+    case VDEV_REQUEST_STATUS: /* the host of vdevs has made it the former */
         machine_request(run->machine, MACHINE_EVENT_EXIT, value);
+        break;
+    case VDEV_REQUEST_WATCHDOG:
+        machine_request(run->machine, MACHINE_EVENT_WATCHDOG, 0);
+        break;
+    case VDEV_REQUEST_RESTORE:
+        machine_request(run->machine, MACHINE_EVENT_RESTORE, 0);
+        break;
+    case VDEV_REQUEST_FAIL:
+        (void)snprintf(why, sizeof(why), "%.160s: vdev '%.63s' cannot go on", where, device);
+        machine_request_for(run->machine, MACHINE_EVENT_VDEV_FAILED, 0, why);
+        break;
+    case VDEV_REQUEST_DUMP:
+        machine_request(run->machine, MACHINE_EVENT_DUMP, 0);
         break;
     }
 }
 
+static void on_vdev_message(void *context, uint64_t address, uint32_t data)
+{
+    struct run *run = context;
+
+    machine_message(run->machine, address, data);
+}
+
+static void on_vdev_cpu_intr(void *context, bool is_high)
+{
+    struct run *run = context;
+
+    machine_cpu_intr(run->machine, is_high);
+}
+
+static void on_vdev_clock_alarm(void *context)
+{
+    struct run *run = context;
+
+    machine_clock_alarm(run->machine);
+}
+
+static void on_vdev_watch_vector(void *context, uint8_t vector, bool is_watched)
+{
+    struct run *run = context;
+
+    machine_watch_vector(run->machine, vector, is_watched);
+}
+
+static void on_line(void *context, uint32_t gsi, bool is_high)
+{
+    struct run *run = context;
+
+    vdev_host_line(run->spec.vdevs, gsi, is_high);
+}
+
+static int on_acknowledge(void *context)
+{
+    struct run *run = context;
+
+    return vdev_host_acknowledge(run->spec.vdevs);
+}
+
+static void on_end_of_interrupt(void *context, uint8_t vector)
+{
+    struct run *run = context;
+
+    vdev_host_end_of_interrupt(run->spec.vdevs, vector);
+}
+
+static void tell_chips(struct run *run, struct machine_chips *to)
+{
+    struct vdev_host_chips chips;
+
+    vdev_host_get_chips(run->spec.vdevs, &chips);
+    *to = (struct machine_chips){.are_own = chips.are_own,
+                                 .has_timer = chips.has_kernel_timer,
+                                 .uses_line_0 = chips.uses_line_0,
+                                 .timer_pin = chips.timer_pin,
+                                 .ioapic_address = chips.ioapic_address,
+                                 .hpet_address = chips.hpet_address,
+                                 .hpet_id = chips.hpet_id,
+                                 .line = on_line,
+                                 .acknowledge = on_acknowledge,
+                                 .end_of_interrupt = on_end_of_interrupt,
+                                 .context = run};
+}
+
 /* Descriptors to those who asked for them. */
-static void hand_out(struct run *run)
+static void hand_out(struct run *run, int *fds)
 {
     const struct plan *plan = run->spec.plan;
 
-    memcpy(run->loads, plan->loads, sizeof(run->loads));
     for (uint32_t i = 0; i < plan->need_count; i++) {
         const struct plan_need *need = &plan->needs[i];
-        int fd = take_fd(&run->spec.fds[i]);
+        int fd = need->kind == RESOURCE_device ? -1 : take_fd(&fds[i]);
 
         if (need->kind == RESOURCE_kvm) {
             run->kvm_fd = fd;
@@ -220,26 +199,60 @@ static void on_progress(void *context, uint64_t done, uint64_t all)
     }
 }
 
-static int make_machine(struct run *run, struct err *err)
+static const enum unsupported_reaction reactions[] = {
+    [PLAN_ABORT] = UNSUPPORTED_ABORT,
+    [PLAN_FAIL] = UNSUPPORTED_FAIL,
+    [PLAN_IGNORE] = UNSUPPORTED_IGNORE,
+};
+
+static int make_machine(struct run *run, int kvm_fd, struct err *err)
 {
     const struct plan *plan = run->spec.plan;
+
+    for (uint32_t i = 0; i < plan->cpu_count; i++) {
+        int r = plan->host->places_cpus ? 0 : placement_check(&plan->cpus[i].placement, err);
+
+        if (r != 0) {
+            return r;
+        }
+        run->placements[i] = plan->host->places_cpus ? NULL : &plan->cpus[i].placement;
+    }
+    memcpy(run->loads, plan->loads, sizeof(run->loads));
+    run->unsupported = (struct unsupported){reactions[plan->unsupported.instruction],
+                                            reactions[plan->unsupported.reference],
+                                            reactions[plan->unsupported.msr]};
     run->machine_spec = (struct machine_spec){
+        .unsupported = &run->unsupported,
         .name = plan->name,
         .where = plan->where,
         .cpu_count = plan->cpu_count,
+        .cores = (uint32_t)plan->settings.cores,
+        .threads = (uint32_t)plan->settings.threads,
+        .identity = &plan->settings.identity,
+        .placements = run->placements,
         .ram = plan->ram,
         .ram_count = plan->ram_count,
+        .page_size = plan_page_size(plan),
         .loads = run->loads,
         .load_count = plan->load_count,
         .cmdline = plan->cmdline,
         .cmdline_where = plan->cmdline_where,
-        .kvm_fd = run->kvm_fd,
-        .is_populated = plan->settings.is_populated,
+        .has_pci = vdev_host_wants_pci(run->spec.vdevs) || plan_has_full_acpi(plan) ||
+                   plan->pass_count > 0,
+        .has_passed = plan->pass_count > 0,
+        .is_shared = vdev_host_shmem_window(run->spec.vdevs) > 0,
+        .has_full_acpi = plan_has_full_acpi(plan),
+        .kvm_fd = kvm_fd,
+        .ahead = run->spec.ahead,
+        .counters = run->spec.counters,
+        .halt_where = plan->settings.exits_on_halt ? NULL : plan->halt_where,
+        .is_populated = plan_is_populated(plan),
         .on_progress = on_progress,
-        .on_event = on_machine_event,
+        .on_event = run_on_machine_event,
         .context = run,
     };
 
+    tell_chips(run, &run->machine_spec.chips);
     return machine_create(&run->machine_spec, &run->machine, err);
 }
 
@@ -249,8 +262,9 @@ static int add_device(struct run *run, const struct vdev_host_device *from, stru
         .name = from->name,
         .context = from->context,
         .reset = from->reset,
-        .acpi_hid = from->acpi_hid,
-        .gsi = from->intr_line == QVM_VDEV_NO_INTR ? MACHINE_NO_GSI : from->intr_line,
+        .acpi_hid = from->pci == NULL ? from->acpi_hid : NULL,
+        .is_level = from->is_level,
+        .gsi = from->intrs[0] == QVM_VDEV_NO_INTR ? MACHINE_NO_GSI : from->intrs[0],
     };
 
     for (uint32_t i = 0; i < from->region_count; i++) {
@@ -259,9 +273,54 @@ static int add_device(struct run *run, const struct vdev_host_device *from, stru
         if (region->space == VDEV_SPACE_IO && device.port_count < MACHINE_PORTS_MAX) {
             device.ports[device.port_count].start = (uint16_t)region->start;
             device.ports[device.port_count++].size = (uint16_t)region->size;
+        } else if (region->space == VDEV_SPACE_MEMORY && device.place_count < MACHINE_PORTS_MAX &&
+                   region->start <= UINT32_MAX && region->size <= UINT32_MAX) {
+            device.places[device.place_count].start = (uint32_t)region->start;
+            device.places[device.place_count++].size = (uint32_t)region->size;
         }
     }
     return machine_add_device(run->machine, &device, err);
+}
+
+static int on_vdev_doorbell(void *context, const struct vdev_host_bell *bell, bool is_there)
+{
+    struct run *run = context;
+
+    return machine_doorbell(run->machine, bell->fd, bell->space == VDEV_SPACE_IO, bell->address,
+                            bell->size, bell->has_value ? &bell->value : NULL, is_there);
+}
+
+static int on_vdev_shmem_wish(void *context, int64_t serial, const char *name, uint64_t bytes,
+                              uint64_t most)
+{
+    const struct run *run = context;
+
+    return run->spec.wish_shmem != NULL
+               ? run->spec.wish_shmem(run->spec.context, serial, name, bytes, most)
+               : -ENOTCONN;
+}
+
+static void on_vdev_shmem_left(void *context, const char *name)
+{
+    const struct run *run = context;
+
+    if (run->spec.leave_shmem != NULL) {
+        run->spec.leave_shmem(run->spec.context, name);
+    }
+}
+
+static int on_vdev_memory_slot(void *context, uint32_t slot, uint64_t address, void *memory,
+                               uint64_t size)
+{
+    struct run *run = context;
+
+    return machine_device_slot(run->machine, FIRST_SHARED_SLOT + slot, address, memory, size);
+}
+
+static int on_io_thread(void *context, bool has_backend, struct err *err)
+{
+    (void)context;
+    return lockdown_close(has_backend ? LOCKDOWN_IO_BACKEND : LOCKDOWN_IO, err);
 }
 
 static int make_vdevs(struct run *run, struct err *err)
@@ -270,30 +329,51 @@ static int make_vdevs(struct run *run, struct err *err)
     struct vdev_host_env env = {
         .loop = run->spec.loop,
         .bus = machine_bus(run->machine),
+        .pci = machine_pci(run->machine),
         .console = run->spec.console,
+        .system = run->spec.plan->name,
         .cpu_count = run->spec.plan->cpu_count,
         .ram_below_4g = memory_size_below_4g(memory),
         .ram_above_4g = memory_size_above_4g(memory),
         .context = run,
         .intr = on_vdev_intr,
-        .request = on_vdev_request,
+        .message = on_vdev_message,
+        .cpu_intr = on_vdev_cpu_intr,
+        .clock_alarm = on_vdev_clock_alarm,
+        .watch_vector = on_vdev_watch_vector,
+        .request_of = on_vdev_request,
+        .trouble = run_on_trouble,
+        .firmware_file = on_vdev_firmware_file,
+        .memory = memory,
+        .doorbell = on_vdev_doorbell,
+        .shmem_wish = on_vdev_shmem_wish,
+        .shmem_left = on_vdev_shmem_left,
+        .memory_slot = on_vdev_memory_slot,
+        .on_io_thread = on_io_thread,
     };
     struct vdev_host_device device;
-    int r = vdev_host_build(run->spec.vdevs, &env, err);
+    int r;
 
+    plan_avoid(run->spec.plan, env.pci);
+    r = plan_reserve_passes(run->spec.plan, env.pci, err);
+    r = r == 0 ? vdev_host_build(run->spec.vdevs, &env, err) : r;
+
+    tell_chips(run, &run->machine_spec.chips); /* now the HPET, too */
     for (size_t i = 0; r == 0 && vdev_host_device(run->spec.vdevs, i, &device); i++) {
         r = add_device(run, &device, err);
     }
     return r;
 }
 
-static int build(struct run *run, struct err *err)
+static int start(struct run *run, int *fds, struct err *err)
 {
     int r;
 
-    hand_out(run);
-    r = make_machine(run, err);
+    hand_out(run, fds);
+    r = run_make_ports(run, fds, err);
+    r = r == 0 ? run_make_memories(run, fds, err) : r;
     r = r == 0 ? make_vdevs(run, err) : r;
+    r = r == 0 ? run_make_passed(run, fds, err) : r;
     if (r == 0 && uv_poll_init(run->spec.loop, &run->poll, machine_event_fd(run->machine)) != 0) {
         r = err_set(err, -EIO, "cannot watch the machine");
     }
@@ -305,6 +385,7 @@ static int build(struct run *run, struct err *err)
     run->poll.data = run;
     run->is_watched = true;
     (void)uv_poll_start(&run->poll, UV_READABLE, on_event_fd); /* fails for closed handles alone */
+    cleanup_close(&run->kvm_fd);                               /* nobody makes another VM */
     return machine_start(run->machine, err);
 }
 
@@ -325,19 +406,9 @@ static bool is_about_configuration(int code)
     }
 }
 
-int run_start(const struct run_spec *spec, struct run **run, struct exit_record *end,
-              struct err *err)
+/* How the process ends that could not build its VM. */
+static int tell_end(int r, struct exit_record *end, const struct err *err)
 {
-    struct run *new = calloc(1, sizeof(*new));
-    int r;
-
-    if (new == NULL) {
-        return err_set(err, -ENOMEM, "no memory left");
-    }
-    new->spec = *spec;
-    new->kvm_fd = -1;
-    *run = new;
-    r = build(new, err);
     if (r != 0) {
         bool is_config = is_about_configuration(r);
 
@@ -346,6 +417,30 @@ int run_start(const struct run_spec *spec, struct run **run, struct exit_record 
         (void)snprintf(end->message, sizeof(end->message), "%s", err->msg);
     }
     return r;
+}
+
+int run_create(const struct run_spec *spec, int kvm_fd, struct run **run, struct exit_record *end,
+               struct err *err)
+{
+    struct run *new = calloc(1, sizeof(*new));
+
+    if (new == NULL) {
+        return tell_end(err_set(err, -ENOMEM, "no memory left"), end, err);
+    }
+    new->spec = *spec;
+    new->kvm_fd = -1;
+    *run = new;
+    return tell_end(make_machine(new, kvm_fd, err), end, err);
+}
+
+int run_await(struct run *run, struct err *err)
+{
+    return machine_await(run->machine, err);
+}
+
+int run_start(struct run *run, int *fds, struct exit_record *end, struct err *err)
+{
+    return tell_end(start(run, fds, err), end, err);
 }
 
 void run_stop(struct run *run)
@@ -373,9 +468,16 @@ void run_destroy(struct run *run)
         uv_close((uv_handle_t *)&run->pace_timer, on_closed);
         uv_close((uv_handle_t *)&run->poll, on_closed); /* whichever is last frees the run */
     }
+    vfio_passed_destroy(run->passed); /* before the memory that it reaches */
     machine_destroy(run->machine);
     for (uint32_t i = 0; i < run->spec.plan->load_count; i++) {
         cleanup_close(&run->loads[i].fd);
+    }
+    for (uint32_t i = 0; i < PLAN_PORTS_MAX; i++) {
+        ports_destroy(run->ports[i]);
+    }
+    for (uint32_t i = 0; i < PLAN_MEMORIES_MAX; i++) {
+        hostmem_destroy(run->memories[i]);
     }
     cleanup_close(&run->kvm_fd);
     if (!run->is_watched) {
@@ -383,58 +485,7 @@ void run_destroy(struct run *run)
     }
 }
 
-static void log_state(void *context, const char *device, const char *name, const char *value)
+size_t run_stats_fds(const struct run *run, int *fds, size_t most)
 {
-    (void)context;
-    log_info("state: device=%s %s=\"%s\"", device, name, value);
-}
-
-void run_signal(struct run *run, int number)
-{
-    switch (number) {
-    case SIGTERM:
-    case SIGINT:
-    case SIGHUP:
-        if (run->is_power_pressed) {
-            run_finish(run, REASON_killed, EXIT_STATUS_POWER_CUT, "ended by a second signal (%s)",
-                       strsignal(number));
-        } else {
-            log_info("run: power button pressed by=signal");
-            run->is_power_pressed = true;
-            run->pressed_ms = uv_now(run->spec.loop);
-            machine_press_power(run->machine);
-        }
-        break;
-    case SIGQUIT:
-        run_finish(run, REASON_killed, EXIT_STATUS_POWER_CUT, "power cut by SIGQUIT");
-        break;
-    case SIGUSR1:
-        run_state(run, log_state, NULL);
-        break;
-    case SIGUSR2:
-        log_warn("run: SIGUSR2 refused why=\"a dump of the guest is not supported yet\"");
-        break;
-    default:
-        break;
-    }
-}
-
-struct state_context {
-    run_state_fn add;
-    void *context;
-};
-
-static void on_machine_state(void *context, const char *name, const char *value)
-{
-    struct state_context *state = context;
-
-    state->add(state->context, "machine", name, value);
-}
-
-void run_state(struct run *run, run_state_fn add, void *context)
-{
-    struct state_context state = {add, context};
-
-    machine_state(run->machine, on_machine_state, &state);
-    vdev_host_state(run->spec.vdevs, add, context);
+    return machine_stats_fds(run->machine, fds, most);
 }

@@ -33,7 +33,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 int signals_create(struct uv_loop_s *loop, signals_fn on_signal, void *context,
                    struct signals **signals, struct err *err)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCONT, SIGUSR1, SIGUSR2};
     struct signals *new = calloc(1, sizeof(*new));
     sigset_t set;
 

@@ -10,8 +10,8 @@ struct uv_loop_s;
 
 typedef void (*signals_fn)(void *context, int signal);
 
-/* Block SIGTERM SIGINT SIGHUP SIGQUIT SIGUSR1 SIGUSR2 (and ignore SIGPIPE) in the calling thread
- * and those that it makes later; from then on `on_signal` gets them. */
+/* Block SIGTERM SIGINT SIGHUP SIGQUIT SIGCONT SIGUSR1 SIGUSR2 (and ignore SIGPIPE) in the calling
+ * thread and those that it makes later; from then on `on_signal` gets them. */
 int signals_create(struct uv_loop_s *loop, signals_fn on_signal, void *context,
                    struct signals **signals, struct err *err);
 

@@ -2,6 +2,7 @@
 #include "qvm-worker/under.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,18 +15,30 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/base/log.h"
+#include "proto/counters.h"
 #include "proto/msg.h"
 #include "proto/spawn_fds.h"
-#include "qvm-worker/ask.h"
-#include "qvm-worker/console.h"
-#include "qvm-worker/control.h"
+#include "qvm-worker/console/console.h"
+#include "qvm-worker/control/ask.h"
+#include "qvm-worker/control/control.h"
+#include "qvm-worker/control/spare.h"
 #include "qvm-worker/exit_status.h"
 #include "qvm-worker/life.h"
+#include "qvm-worker/lockdown/confine.h"
+#include "qvm-worker/under_act.h"
+#include "qvm-worker/under_birth.h"
+#include "qvm-worker/under_cables.h"
+#include "qvm-worker/under_check.h"
+#include "qvm-worker/under_host.h"
+#include "qvm-worker/under_shmem.h"
 #include "qvm-worker/under_state.h"
+#include "qvm-worker/vm/vm_ahead.h"
 
 #define LISTEN_BACKLOG 4
-#define CONNECT_MS     10000       /* until qvmd's first hello */
-#define SPAWN_SIZE_MAX (32u << 20) /* 16 sources of 256 KiB, escaped, fit */
+#define STATS_AT       3  /* descriptors of a hello before KVM's statistics */
+#define STATS_MAX      29 /* of these */
+_Static_assert(STATS_AT + STATS_MAX + 2 * PLAN_CABLES_MAX <= CONTROL_FDS_MAX, "a hello");
+#define CONNECT_MS 10000 /* until qvmd's first hello */
 
 struct under {
     struct life life;
@@ -33,7 +46,13 @@ struct under {
     struct control *control;
     uv_timer_t deadline;
     struct ask ask;
+    struct under_cables cables;
+    struct under_acts acts;
+    struct counters *counters; /* shared with qvmd */
+    int counters_fd;
     bool has_asked, is_running;
+    bool has_log_end;     /* an earlier qvmd gave a file instead */
+    char last_reset[256]; /* of the hello */
 };
 
 /* Before the guest runs, every failure ends the process. */
@@ -44,66 +63,34 @@ static void fail(struct under *under, enum guest_reason reason, int status, cons
     uv_stop(under->life.loop);
 }
 
-static int read_spawn(struct msg_spawn *spawn, struct err *err)
+/* KVM's statistics, as long as there is a VM. */
+static size_t add_stats_fds(const struct under *under, int fds[CONTROL_FDS_MAX], size_t count)
 {
-    auto_free char *text = NULL;
-    struct stat stat;
-    size_t size;
-
-    if (fstat(SPAWN_FD_START, &stat) != 0) {
-        return err_sys(err, -errno, "cannot read what qvmd wants");
-    }
-    if (stat.st_size <= 0 || stat.st_size > SPAWN_SIZE_MAX) {
-        return err_set(err, -EINVAL, "what qvmd wants has %lld bytes", (long long)stat.st_size);
-    }
-    size = (size_t)stat.st_size;
-    text = malloc(size);
-    if (text == NULL || pread(SPAWN_FD_START, text, size, 0) != (ssize_t)size) {
-        return err_set(err, -EIO, "cannot read what qvmd wants");
-    }
-    (void)close(SPAWN_FD_START); /* only read */
-    return msg_decode(MSG_spawn, text, size, false, spawn, err);
+    return count + run_stats_fds(under->life.run, fds + count, STATS_MAX);
 }
 
-static int on_greet(void *context, struct msg_hello *hello)
+/* The order of the descriptors is fixed: the console's ring, counters, the log's
+ * end (none: something else), KVM's statistics, cables to other guests. */
+static size_t on_greet(void *context, struct msg_hello *hello, int fds[CONTROL_FDS_MAX])
 {
     struct under *under = context;
+    size_t count;
 
     hello->is_running = under->is_running;
     hello->reboots = under->is_running ? (int64_t)run_reboots(under->life.run) : 0;
-    return console_ring_fd(under->life.console);
-}
-
-static void on_up(void *context)
-{
-    struct under *under = context;
-    struct err err = {0};
-
-    if (under->is_running) {
-        log_info("control: qvmd connected");
-        return;
+    if (hello->reboots > 0) {
+        (void)snprintf(under->last_reset, sizeof(under->last_reset), "%s",
+                       run_last_reset(under->life.run));
+        hello->last_reset = under->last_reset;
     }
-    (void)uv_timer_stop(&under->deadline); /* cannot fail */
-    if (under->has_asked) {
-        fail(under, REASON_vmm_crash, EXIT_STATUS_BEFORE, "qvmd was replaced while we started");
-        return;
-    }
-    under->has_asked = true;
-    if (ask_send(under->control, &under->life.plan, &err) != 0) {
-        fail(under, REASON_vmm_crash, EXIT_STATUS_BEFORE, err.msg);
-    }
-}
-
-static void on_lost(void *context, const char *why)
-{
-    struct under *under = context;
-
-    if (under->is_running) {
-        log_info("control: qvmd is gone why=\"%s\"", why);
-    } else {
-        fail(under, REASON_vmm_crash, EXIT_STATUS_BEFORE,
-             "qvmd is gone, and the guest did not run");
-    }
+    hello->shmem = under_count_shared(under->life.vdevs);
+    hello->is_paused = under->is_running && run_is_paused(under->life.run);
+    fds[0] = console_ring_fd(under->life.console);
+    fds[1] = under->counters_fd;
+    fds[2] = under->has_log_end ? SPAWN_FD_LOG_END : SPAWN_FD_NULL;
+    count = under->is_running ? add_stats_fds(under, fds, STATS_AT) : STATS_AT;
+    return under->is_running ? count + under_cables_tell(&under->cables, hello, fds + count)
+                             : count;
 }
 
 static void on_reset(void *context, uint64_t reboots, const char *cause)
@@ -114,21 +101,143 @@ static void on_reset(void *context, uint64_t reboots, const char *cause)
 
     (void)snprintf(text, sizeof(text), "%s", cause);
     (void)control_send(under->control, CONTROL_reset, &reset); /* nobody there: hello tells later */
+    under_acts_on_reset(&under->acts, under->control);
+}
+
+static void on_pause(void *context, bool is_paused, const char *why)
+{
+    const struct under *under = context;
+    char text[MACHINE_TEXT_SIZE];
+    struct msg_paused paused = {0};
+
+    if (why != NULL) {
+        (void)snprintf(text, sizeof(text), "%s", why);
+        paused.why = text;
+    }
+    /* nobody there: hello tells later */
+    (void)control_send(under->control, is_paused ? CONTROL_paused : CONTROL_resumed,
+                       is_paused ? &paused : NULL);
+}
+
+/* qvmd opens the file, if there is a qvmd, and sends it. */
+static bool on_want_dump(void *context)
+{
+    const struct under *under = context;
+    int r = control_send(under->control, CONTROL_dump_wanted, NULL);
+
+    if (r != 0) {
+        log_warn("run: dump refused why=\"there is no qvmd that could open its file\"");
+    }
+    return r == 0;
+}
+
+static int on_wish_shmem(void *context, int64_t serial, const char *name, uint64_t bytes,
+                         uint64_t most)
+{
+    const struct under *under = context;
+
+    return under_wish_shared(under->control, serial, name, bytes, most);
+}
+
+static void on_leave_shmem(void *context, const char *name)
+{
+    const struct under *under = context;
+
+    under_leave_shared(under->control, name);
+}
+
+static struct run_spec make_spec(struct under *under)
+{
+    return (struct run_spec){.counters = under->counters,
+                             .on_reset = on_reset,
+                             .on_pause = on_pause,
+                             .want_dump = on_want_dump,
+                             .wish_shmem = on_wish_shmem,
+                             .leave_shmem = on_leave_shmem,
+                             .context = under};
+}
+
+/* qvmd tells the kernel where vCPUs run, before it grants anything: it has to find their threads.
+ */
+static bool is_placed(const struct under *under)
+{
+    const struct plan *plan = &under->life.plan;
+    bool is_placed = under->spawn.places_vcpus;
+
+    for (uint32_t i = 0; plan->host->places_cpus && i < plan->cpu_count; i++) {
+        is_placed = is_placed || plan->cpus[i].placement.has_cpus ||
+                    plan->cpus[i].placement.policy != PLACEMENT_NORMAL;
+    }
+    return is_placed;
+}
+
+/* Ask, and while qvmd looks for what we ask for, build what takes nothing of it. */
+static int ask(struct under *under, struct err *err)
+{
+    const struct run_spec spec = make_spec(under);
+    int r = 0;
+
+    under->has_asked = true;
+    if (is_placed(under)) {
+        r = life_prepare(&under->life, &spec, err);
+        if (r == 0 && under->life.run != NULL) {
+            r = run_await(under->life.run, err);
+        }
+        return r == 0 ? ask_send(under->control, &under->life.plan, err) : r;
+    }
+    r = ask_send(under->control, &under->life.plan, err);
+    return r == 0 ? life_prepare(&under->life, &spec, err) : r;
+}
+
+static void on_up(void *context)
+{
+    struct under *under = context;
+    struct err err = {0};
+
+    if (under->is_running) {
+        log_info("control: qvmd connected");
+        under_tell_shared(under->control, under->life.vdevs);
+        return;
+    }
+    (void)uv_timer_stop(&under->deadline); /* cannot fail */
+    if (under->has_asked) {
+        fail(under, REASON_vmm_crash, EXIT_STATUS_BEFORE, "qvmd was replaced while we started");
+        return;
+    }
+    if (ask(under, &err) != 0) {
+        fail(under, REASON_vmm_crash, EXIT_STATUS_BEFORE, err.msg);
+    }
+}
+
+static void on_lost(void *context, const char *why)
+{
+    struct under *under = context;
+
+    if (under->is_running) {
+        log_info("control: qvmd is gone why=\"%s\"", why);
+        run_dump_over(under->life.run); /* it would have opened the file */
+    } else {
+        fail(under, REASON_vmm_crash, EXIT_STATUS_BEFORE,
+             "qvmd is gone, and the guest did not run");
+    }
 }
 
 static void start(struct under *under)
 {
-    struct run_spec spec = {.fds = under->ask.fds, .on_reset = on_reset, .context = under};
+    const struct run_spec spec = make_spec(under);
     struct err err = {0};
+    int fds[CONTROL_FDS_MAX];
 
     (void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); /* from here on it outlives qvmd: spawn_fds.h */
-    if (life_run(&under->life, &spec, &err) != 0) {
+    if (life_run(&under->life, &spec, under->ask.fds, &err) != 0) {
         log_line(LOG_fatal, "%s", err.msg);
         uv_stop(under->life.loop);
         return;
     }
     under->is_running = true;
-    (void)control_send(under->control, CONTROL_running, NULL); /* lost: on_lost has told */
+    /* lost: on_lost has told */
+    (void)control_send_fds(under->control, CONTROL_running, NULL, fds,
+                           add_stats_fds(under, fds, 0));
 }
 
 static void on_grant(struct under *under, const struct msg_grant *grant, int *fds, size_t fd_count)
@@ -137,6 +246,10 @@ static void on_grant(struct under *under, const struct msg_grant *grant, int *fd
     int r = under->is_running ? err_set(&err, -EPROTO, "a grant came unasked")
                               : ask_take(&under->ask, grant, fds, fd_count, &err);
 
+    if (r == 1) {
+        r = under_cables_take(&under->cables, &under->life.plan, under->ask.fds, &err);
+        r = r == 0 ? 1 : r;
+    }
     if (r == 1) {
         start(under);
     } else if (r < 0 && under->is_running) {
@@ -163,7 +276,8 @@ static void on_attach(struct under *under, const struct msg_attach *attach, int 
                       size_t fd_count)
 {
     struct err err = {0};
-    unsigned flags = attach->read_only ? (unsigned)CONSOLE_READ_ONLY : 0;
+    unsigned flags = (attach->read_only ? (unsigned)CONSOLE_READ_ONLY : 0) |
+                     (attach->steal ? (unsigned)CONSOLE_STEAL : 0);
     uint64_t from = attach->no_scrollback ? CONSOLE_FROM_NOW : CONSOLE_FROM_OLDEST;
 
     if (fd_count != 1) {
@@ -172,6 +286,7 @@ static void on_attach(struct under *under, const struct msg_attach *attach, int 
     }
     if (console_attach(under->life.console, fds[0], flags, from, &err) != 0) {
         log_warn("console: session refused why=\"%s\"", err.msg);
+        console_refuse(fds[0], err.msg);
         return;
     }
     fds[0] = -1;
@@ -222,6 +337,33 @@ static void on_message(void *context, enum msg_control control, const void *body
     case CONTROL_query:
         under_send_state(under->control, under->is_running ? under->life.run : NULL, body);
         break;
+    case CONTROL_pause:
+    case CONTROL_resume:
+    case CONTROL_reset_button:
+    case CONTROL_reboot:
+    case CONTROL_sendkey:
+    case CONTROL_sendbreak:
+    case CONTROL_point:
+    case CONTROL_console_size:
+    case CONTROL_balloon:
+        under_act(&under->acts, under->control, under->is_running ? under->life.run : NULL, control,
+                  body);
+        break;
+    case CONTROL_dump:
+        under_dump(&under->acts, under->control, under->is_running ? under->life.run : NULL, body,
+                   fd_count > 0 ? fds[0] : -1);
+        break;
+    case CONTROL_shmem_given:
+        if (under->is_running) {
+            under_take_shared(under->control, under->life.vdevs, body, fds, fd_count);
+        }
+        break;
+    case CONTROL_link:
+        under_hear_link(under->life.vdevs, body);
+        break;
+    case CONTROL_shmem_changed:
+        under_hear_shared(under->life.vdevs, body);
+        break;
     default:
         break; /* a second hello, and what only we send (refused by the parser) */
     }
@@ -238,6 +380,7 @@ static int make_plan(struct under *under, struct err *err)
     struct life *life = &under->life;
     int r = sources_from_definition(&life->sources, under->spawn.definition, err);
 
+    r = r == 0 ? under_host(&under->spawn, life, err) : r;
     r = r == 0 ? life_plan(life, err) : r;
     if (r == 0 && (life->plan.wants_settings || life->plan.is_dryrun)) {
         r = err_set(err, -ENOEXEC, "'dryrun' and 'set ?' are for qvm on the command line");
@@ -245,6 +388,10 @@ static int make_plan(struct under *under, struct err *err)
     if (r == 0 && strcmp(life->plan.name, under->spawn.name) != 0) {
         r = err_set(err, -ENOEXEC, "%s: the configuration is of VM '%s', not '%s'",
                     life->plan.where, life->plan.name, under->spawn.name);
+    }
+    r = r == 0 ? under_check(&life->plan, err) : r;
+    if (under->spawn.ends_on_reboot) {
+        life->plan.settings.on_reboot = PLAN_ON_REBOOT_EXIT;
     }
     if (r != 0) {
         log_line(LOG_fatal, "%s", err->msg);
@@ -272,14 +419,21 @@ static int meet_daemon(struct under *under, struct err *err)
 
 static int prepare(struct under *under, struct err *err)
 {
-    int r = read_spawn(&under->spawn, err);
+    int r = under_read_spawn(&under->spawn, err);
 
     r = r == 0 ? life_begin(&under->life, SPAWN_FD_VDEVS, err) : r;
+    if (r == 0 && under->has_log_end) {
+        console_set_bell(under->life.console, SPAWN_FD_LOG);
+    }
     if (r == 0 && under->spawn.definition == NULL) {
         r = err_set(err, -EINVAL, "qvmd sent no definition");
     }
     r = r == 0 ? make_plan(under, err) : r;
     (void)close(SPAWN_FD_VDEVS); /* the modules are loaded */
+    r = r == 0 ? confine_from_host(err) : r;
+    if (r == 0) {
+        r = counters_create(under->life.plan.cpu_count, &under->counters_fd, &under->counters, err);
+    }
     if (r == 0) {
         ask_init(&under->ask, &under->life.plan);
         r = meet_daemon(under, err);
@@ -324,14 +478,18 @@ int under_main(const char *name)
 {
     static struct under under;
     struct err err = {0};
+    bool has_kvm = fcntl(SPAWN_FD_KVM, F_GETFD) >= 0; /* nothing else is open yet */
 
-    (void)prctl(PR_SET_DUMPABLE, 0); /* fails for wrong values alone */
+    spare_hide();
+    under.has_log_end = under_find_log_end();
     if (listen(SPAWN_FD_CONTROL, LISTEN_BACKLOG) != 0) {
         log_line(LOG_fatal,
                  "cannot listen on the control socket of '%s': was this started by qvmd?", name);
         return EXIT_STATUS_BEFORE;
     }
     (void)close(SPAWN_FD_READY); /* qvmd may connect */
+    exit_record_prepare(SPAWN_FD_EXIT);
+    under.life.ahead = has_kvm ? vm_ahead_start(SPAWN_FD_KVM) : NULL;
     if (prepare(&under, &err) == 0) {
         (void)uv_run(under.life.loop, UV_RUN_DEFAULT);
     }

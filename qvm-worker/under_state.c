@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "proto/msg.h"
-#include "qvm-worker/control.h"
+#include "qvm-worker/control/control.h"
 #include "qvm-worker/run.h"
 
 #define DEVICES_MAX 256
