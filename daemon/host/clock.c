@@ -27,6 +27,11 @@ int64_t clock_mono_ns(void)
     return read_ns(CLOCK_MONOTONIC);
 }
 
+int64_t clock_boot_ns(void)
+{
+    return read_ns(CLOCK_BOOTTIME);
+}
+
 char *clock_text(int64_t real_ns, char text[CLOCK_TEXT_SIZE])
 {
     int64_t ns = real_ns % NS_PER_S;

@@ -77,3 +77,14 @@ int cpus_online(int *count, struct err *err)
 
     return r == 0 ? cpus_count_list(text, count, err) : r;
 }
+
+int cpus_online_set(cpu_set_t *cpus, struct err *err)
+{
+    char text[LIST_SIZE];
+    int r = text_read(ONLINE, text, sizeof(text), err);
+
+    if (r == 0 && cpu_list_parse(text, cpus) != 0) {
+        r = err_set(err, -EINVAL, "'" ONLINE "' is no list of CPUs below %u", CPU_LIST_MAX);
+    }
+    return r;
+}

@@ -13,13 +13,13 @@ static int fail_open(const char *path, int code, struct err *err)
 {
     switch (code) {
     case ENOENT:
-        return err_set(err, -ENOENT,
+        return err_set(err, -EOPNOTSUPP,
                        "'%s' is missing: load the module kvm_intel or kvm_amd, and see that "
                        "virtualization is switched on in the firmware",
                        path);
     case ENODEV:
     case ENXIO:
-        return err_set(err, -ENOENT, "'%s' has no driver: load the module kvm_intel or kvm_amd",
+        return err_set(err, -EOPNOTSUPP, "'%s' has no driver: load the module kvm_intel or kvm_amd",
                        path);
     case EACCES:
     case EPERM:
@@ -41,7 +41,10 @@ int kvm_open(const char *path, int *fd, struct err *err)
     }
     version = ioctl(device, KVM_GET_API_VERSION, 0);
     if (version < 0) {
-        return err_set(err, -EOPNOTSUPP, "'%s' is not KVM", path);
+        return err_set(
+            err, -EOPNOTSUPP,
+            "'%s' is not KVM: another device has its name ('ls -l %s'; KVM's is 10, 232)", path,
+            path);
     }
     if (version != KVM_API_VERSION) {
         return err_set(err, -EOPNOTSUPP, "'%s' speaks version %d of the KVM API, not %d", path,

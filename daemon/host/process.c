@@ -2,10 +2,12 @@
 #include "daemon/host/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,6 +26,13 @@ int process_boot_id(char boot_id[PROCESS_BOOT_ID_SIZE], struct err *err)
         r = err_set(err, -EIO, "the kernel's boot id '%s' is too short", boot_id);
     }
     return r;
+}
+
+int64_t process_began_ms(uint64_t start_ticks)
+{
+    uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK); /* 100 wherever Linux runs */
+
+    return (int64_t)(start_ticks / hz * 1000 + start_ticks % hz * 1000 / hz);
 }
 
 /* Field 2 is the program's name in parentheses, which may hold anything: count from the last. */
@@ -107,4 +116,28 @@ int process_signal(int pidfd, int signal, struct err *err)
         return err_sys(err, -errno, "cannot send signal %d", signal);
     }
     return 0;
+}
+
+static int set_session_nice(pid_t pid, int nice)
+{
+    char path[48], text[16];
+    auto_close int fd = -1;
+    int size = snprintf(text, sizeof(text), "%d", nice);
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/autogroup", (int)pid);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? 0 : -errno; /* the kernel has no such thing */
+    }
+    return write(fd, text, (size_t)size) < 0 ? -errno : 0;
+}
+
+int process_set_nice(pid_t pid, int nice, struct err *err)
+{
+    int r = set_session_nice(pid, nice);
+
+    if (setpriority(PRIO_PGRP, (id_t)pid, nice) < 0) {
+        r = -errno;
+    }
+    return r < 0 ? err_sys(err, r, "cannot set the nice value of process %d", (int)pid) : 0;
 }

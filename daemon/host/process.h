@@ -18,6 +18,9 @@ struct process_id {
 /* The id of this boot: /proc/sys/kernel/random/boot_id. */
 int process_boot_id(char boot_id[PROCESS_BOOT_ID_SIZE], struct err *err);
 
+/* `start_ticks` as milliseconds since boot. */
+int64_t process_began_ms(uint64_t start_ticks);
+
 /* Identify a process that cannot go away meanwhile (an unreaped child, or oneself).
  * -ESRCH: no such process. */
 int process_identify(pid_t pid, struct process_id *id, struct err *err);
@@ -28,5 +31,10 @@ int process_open(const struct process_id *id, int *pidfd, struct err *err);
 
 /* Signal through a pidfd of process_open() (or of clone3). -ESRCH: it is gone. */
 int process_signal(int pidfd, int signal, struct err *err);
+
+/* Give all threads of the process group `pid` this nice value (0 to 19), and its session as well,
+ * where the kernel shares CPU time out among sessions before it does among their threads (sched(7),
+ * "autogroup"). `pid` leads both and has not been reaped. */
+int process_set_nice(pid_t pid, int nice, struct err *err);
 
 #endif
