@@ -1,5 +1,5 @@
 /* Table `event`: what happened, numbered without gaps, also while the disk is full. */
-#include "daemon/store_inside.h"
+#include "daemon/store/inside.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -257,11 +257,30 @@ static int on_event(void *data, const struct store_row *row)
 /* The newest first, so that LIMIT keeps the last ones; turned round by the outer SELECT. */
 static const char SQL_READ[] =
     "SELECT * FROM (SELECT seq, time, what, guest, instance, pid, state, reason, message, uid"
-    " FROM event WHERE seq > ?1 AND (?2 IS NULL OR guest = ?2) ORDER BY seq DESC LIMIT ?3)"
-    " ORDER BY seq";
+    " FROM event WHERE seq > ?1 AND (?2 IS NULL OR guest = ?2) AND (?3 IS NULL OR what = ?3)"
+    " AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR reason = ?5)"
+    " ORDER BY seq DESC LIMIT ?6) ORDER BY seq";
+static const char SQL_OLDEST[] = "SELECT coalesce(min(seq), 0) FROM event";
+
+/* NULL: whatever it is. */
+static const char *wanted(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+static bool is_wanted(const char *filter, const char *text)
+{
+    return wanted(filter) == NULL || (text != NULL && strcmp(filter, text) == 0);
+}
+
+bool store_event_matches(const struct msg_events_params *params, const struct msg_event *event)
+{
+    return is_wanted(params->guest, event->guest) && is_wanted(params->what, event->what) &&
+           is_wanted(params->state, event->state) && is_wanted(params->reason, event->reason);
+}
 
 static int add_waiting(struct store *store, const struct msg_events_params *params,
-                       const char *guest, struct reading *reading)
+                       struct reading *reading)
 {
     const struct store_waiting *waiting = &store->waiting;
     int r = 0;
@@ -269,8 +288,7 @@ static int add_waiting(struct store *store, const struct msg_events_params *para
     for (size_t i = waiting->flushed; r == 0 && i < waiting->count; i++) {
         const struct msg_event *event = &waiting->events[i];
 
-        if (event->seq > params->since &&
-            (guest == NULL || (event->guest != NULL && strcmp(event->guest, guest) == 0))) {
+        if (event->seq > params->since && store_event_matches(params, event)) {
             r = add(reading, event);
         }
     }
@@ -289,18 +307,39 @@ static void keep_last(struct msg_event_list *list, size_t most)
     memmove(list->events, list->events + excess, list->events_count * sizeof(*list->events));
 }
 
+/* From where to where events are kept, and how many of those asked for went before. */
+static void read_range(struct store *store, int64_t since, struct msg_event_list *list)
+{
+    const struct store_waiting *waiting = &store->waiting;
+
+    list->last = last_seq(store);
+    if (store_run_int(store, SQL_OLDEST, BIND_NONE, &list->oldest, NULL) != 0) {
+        list->oldest = 0;
+    }
+    if (list->oldest == 0 && waiting->count > waiting->flushed) {
+        list->oldest = waiting->events[waiting->flushed].seq;
+    }
+    if (list->oldest <= list->last - STORE_EVENTS_MAX) {
+        list->oldest =
+            list->last - STORE_EVENTS_MAX + 1; /* more than are given out wait in memory */
+    }
+    list->missing = since > 0 && list->oldest > since ? list->oldest - since - 1 : 0;
+}
+
 int store_events_read(struct store *store, const struct msg_events_params *params,
                       struct msg_event_list *list, struct err *err)
 {
-    const char *guest = params->guest != NULL && params->guest[0] != '\0' ? params->guest : NULL;
     int64_t most =
         params->limit > 0 && params->limit < STORE_EVENTS_MAX ? params->limit : STORE_EVENTS_MAX;
     struct reading reading = {0};
-    int r = store_run(store, SQL_READ, BIND(SQL_INT(params->since), SQL_TEXT(guest), SQL_INT(most)),
+    int r = store_run(store, SQL_READ,
+                      BIND(SQL_INT(params->since), SQL_TEXT(wanted(params->guest)),
+                           SQL_TEXT(wanted(params->what)), SQL_TEXT(wanted(params->state)),
+                           SQL_TEXT(wanted(params->reason)), SQL_INT(most)),
                       on_event, &reading, err);
 
     if (r == 0) {
-        r = add_waiting(store, params, guest, &reading);
+        r = add_waiting(store, params, &reading);
     }
     if (r != 0) {
         msg_fini(MSG_event_list, &reading.list);
@@ -309,7 +348,7 @@ int store_events_read(struct store *store, const struct msg_events_params *param
     if (reading.list.events_count > 0) {
         keep_last(&reading.list, (size_t)most);
     }
-    reading.list.last = last_seq(store);
+    read_range(store, params->since, &reading.list);
     *list = reading.list;
     return 0;
 }

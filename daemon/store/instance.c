@@ -1,5 +1,5 @@
 /* Table `instance`: every run of a guest, and how it ended. */
-#include "daemon/store_inside.h"
+#include "daemon/store/inside.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 
 #define COLUMNS                                                                                    \
     "id, guest, boot_id, pid, start_ticks, nonce, uid, state, reason, message, exit_status,"       \
-    " restarts, reboots, started, ended"
+    " restarts, reboots, started, ended, tries, retry_ms, kill_due_ns"
 
 struct instance_list {
     struct store_instance *instances;
@@ -45,6 +45,9 @@ static int read_instance(const struct store_row *row, struct store_instance *ins
     instance->reboots = store_row_int(row, 12);
     COPY(instance->started, row, 13);
     COPY(instance->ended, row, 14);
+    instance->tries = store_row_int(row, 15);
+    instance->retry_ms = store_row_int(row, 16);
+    instance->kill_due_ns = store_row_int(row, 17);
     return 0;
 }
 
@@ -75,11 +78,11 @@ static int on_one(void *data, const struct store_row *row)
     return read_instance(row, data);
 }
 
-static int read_list(struct store *store, const char *sql, struct store_instance **instances,
-                     size_t *count, struct err *err)
+static int read_list(struct store *store, const char *sql, const struct store_value *values,
+                     struct store_instance **instances, size_t *count, struct err *err)
 {
     struct instance_list list = {0};
-    int r = store_run(store, sql, BIND_NONE, on_instance, &list, err);
+    int r = store_run(store, sql, values, on_instance, &list, err);
 
     if (r != 0) {
         free(list.instances);
@@ -118,8 +121,8 @@ static int refuse_second(struct store *store, const char *guest, struct err *err
 
 static const char SQL_KNOWN[] = "SELECT 1 FROM guest WHERE name = ?1";
 static const char SQL_BEGIN[] =
-    "INSERT INTO instance(guest, boot_id, nonce, uid, state, restarts, started)"
-    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id";
+    "INSERT INTO instance(guest, boot_id, nonce, uid, state, restarts, tries,"
+    " started) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id";
 /* The past is bounded; what still holds something stays. */
 static const char SQL_FORGET[] =
     "DELETE FROM instance WHERE guest = ?1 AND ended IS NOT NULL"
@@ -147,7 +150,7 @@ int store_instance_begin(struct store *store, struct store_instance *instance, s
                           BIND(SQL_TEXT(instance->guest), SQL_TEXT(instance->boot_id),
                                SQL_TEXT(instance->nonce), SQL_INT(instance->uid),
                                SQL_WORD(state, instance->state), SQL_INT(instance->restarts),
-                               SQL_TEXT(instance->started)),
+                               SQL_INT(instance->tries), SQL_TEXT(instance->started)),
                           &id, err);
     }
     if (r == 0) {
@@ -156,12 +159,30 @@ int store_instance_begin(struct store *store, struct store_instance *instance, s
                       err);
     }
     if (r == 0) {
+        r = store_request_began(store, id, err);
+    }
+    if (r == 0) {
         r = store_commit(&tx, err);
     }
     if (r == 0) {
         instance->id = id;
     }
     return r;
+}
+
+static const char SQL_RESTORE[] =
+    "INSERT INTO instance(id, guest, boot_id, pid, start_ticks, nonce, uid, state, started)"
+    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
+int store_instance_restore(struct store *store, const struct store_instance *instance,
+                           struct err *err)
+{
+    return store_run(
+        store, SQL_RESTORE,
+        BIND(SQL_INT(instance->id), SQL_TEXT(instance->guest), SQL_TEXT(instance->boot_id),
+             SQL_INT(instance->pid), SQL_INT(instance->start_ticks), SQL_TEXT(instance->nonce),
+             SQL_INT(instance->uid), SQL_WORD(state, instance->state), SQL_TEXT(instance->started)),
+        NULL, NULL, err);
 }
 
 /* One UPDATE of one instance: alone it does not wait for the disk, since after another boot the
@@ -207,9 +228,22 @@ int store_instance_set_reboots(struct store *store, int64_t id, int64_t reboots,
                   BIND(SQL_INT(id), SQL_INT(reboots)), err);
 }
 
+int store_instance_set_reason(struct store *store, int64_t id, enum guest_reason reason,
+                              struct err *err)
+{
+    return update(store, "UPDATE instance SET reason = ?2 WHERE id = ?1", id,
+                  BIND(SQL_INT(id), SQL_WORD(reason, reason)), err);
+}
+
+int store_instance_set_kill_due(struct store *store, int64_t id, int64_t due_ns, struct err *err)
+{
+    return update(store, "UPDATE instance SET kill_due_ns = ?2 WHERE id = ?1", id,
+                  BIND(SQL_INT(id), SQL_INT(due_ns)), err);
+}
+
 static const char SQL_END_INSTANCE[] =
-    "UPDATE instance SET state = ?2, reason = ?3, message = ?4, exit_status = ?5, ended = ?6"
-    " WHERE id = ?1";
+    "UPDATE instance SET state = ?2, reason = ?3, message = ?4, exit_status = ?5, ended = ?6,"
+    " tries = ?7, retry_ms = ?8 WHERE id = ?1";
 
 int store_instance_end(struct store *store, int64_t id, const struct store_end *end,
                        struct err *err)
@@ -219,7 +253,8 @@ int store_instance_end(struct store *store, int64_t id, const struct store_end *
     (void)snprintf(message, sizeof(message), "%s", end->message != NULL ? end->message : "");
     return update(store, SQL_END_INSTANCE, id,
                   BIND(SQL_INT(id), SQL_WORD(state, end->state), SQL_WORD(reason, end->reason),
-                       SQL_TEXT(message), SQL_INT(end->exit_status), SQL_TEXT(end->ended)),
+                       SQL_TEXT(message), SQL_INT(end->exit_status), SQL_TEXT(end->ended),
+                       SQL_INT(end->tries), SQL_INT(end->retry_ms)),
                   err);
 }
 
@@ -246,7 +281,7 @@ int store_instances_live(struct store *store, struct store_instance **instances,
                          struct err *err)
 {
     return read_list(store, "SELECT " COLUMNS " FROM instance WHERE ended IS NULL ORDER BY id",
-                     instances, count, err);
+                     BIND_NONE, instances, count, err);
 }
 
 int store_instances_holding(struct store *store, struct store_instance **instances, size_t *count,
@@ -255,5 +290,25 @@ int store_instances_holding(struct store *store, struct store_instance **instanc
     return read_list(store,
                      "SELECT " COLUMNS " FROM instance WHERE ended IS NOT NULL AND EXISTS"
                      " (SELECT 1 FROM claim WHERE claim.instance = instance.id) ORDER BY id",
-                     instances, count, err);
+                     BIND_NONE, instances, count, err);
+}
+
+int store_instances_of(struct store *store, const char *guest, struct store_instance **instances,
+                       size_t *count, struct err *err)
+{
+    return read_list(store,
+                     "SELECT " COLUMNS " FROM instance WHERE guest = ?1 ORDER BY id DESC LIMIT 64",
+                     BIND(SQL_TEXT(guest)), instances, count, err);
+}
+
+int store_instance_ran(struct store *store, int64_t id, bool *ran, struct err *err)
+{
+    int64_t count = 0;
+    int r = store_run_int(store,
+                          "SELECT count(*) FROM event WHERE instance = ?1 AND what = 'state'"
+                          " AND state = 'running'",
+                          BIND(SQL_INT(id)), &count, err);
+
+    *ran = count > 0;
+    return r;
 }

@@ -1,5 +1,5 @@
 /* Two daemons on one store are impossible: a lock file is taken before the database is opened. */
-#include "daemon/store_inside.h"
+#include "daemon/store/inside.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* How the database is found, checked, made and brought to this version. */
-#include "daemon/store_inside.h"
+#include "daemon/store/inside.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 #include "proto/base/cleanup.h"
 
 #define APPLICATION_ID 0x71766d64 /* "qvmd", in the header of the file */
+#define SMALLEST       512        /* bytes of a page, at least */
 
 static const char *shown_path(const struct store *store)
 {
@@ -41,11 +42,10 @@ static int check_damage(struct store *store, struct err *err)
     if (r != 0 && !store->is_damaged) {
         return err_set(err, r, "%s", inner.msg);
     }
-    store->degraded[0] = '\0'; /* it is refused, not degraded */
-    return err_set(err, -EIO,
-                   "the store '%s' is damaged (%s); it was left as it is: restore it, or move it "
-                   "away to begin anew",
-                   shown_path(store), r == 0 ? words : inner.msg);
+    store->is_damaged = true;
+    store->degraded[0] = '\0'; /* it is put aside, not degraded */
+    return err_set(err, -EIO, "the store '%s' is damaged (%s)", shown_path(store),
+                   r == 0 ? words : inner.msg);
 }
 
 static int check_ours(struct store *store, int64_t *version, struct err *err)
@@ -73,6 +73,27 @@ static int check_ours(struct store *store, int64_t *version, struct err *err)
                        shown_path(store), (long long)*version, store->migration_count);
     }
     return 0;
+}
+
+/* What is sound for sqlite3 may still make no sense to us. */
+static int check_rows(struct store *store, int64_t version, struct err *err)
+{
+    struct store_instance *instances = NULL;
+    struct store_guest *guests = NULL;
+    size_t guest_count = 0, instance_count = 0;
+    int r = 0;
+
+    if (version != (int64_t)store_migration_count || store->migrations != store_migrations) {
+        return 0; /* tables of another version: they are read when they are migrated */
+    }
+    r = store_guest_list(store, &guests, &guest_count, err);
+    if (r == 0) {
+        store_guests_free(guests, guest_count);
+        r = store_instances_live(store, &instances, &instance_count, err);
+        free(instances);
+    }
+    store->is_damaged = store->is_damaged || r == -EIO;
+    return r;
 }
 
 /* ---- migrations ---- */
@@ -148,6 +169,9 @@ static int open_database(struct store *store, const char *path, struct err *err)
         r = store_script(store, SETTINGS, err);
     }
     if (r == 0) {
+        r = check_rows(store, version, err);
+    }
+    if (r == 0) {
         r = migrate(store, version, err);
     }
     if (r != 0) {
@@ -157,8 +181,9 @@ static int open_database(struct store *store, const char *path, struct err *err)
 }
 
 /* Make it with its mode before sqlite3 does; the log beside it gets the same mode. */
-static int make_file(const struct store *store, struct err *err)
+static int make_file(struct store *store, struct err *err)
 {
+    bool is_new = access(store->path, F_OK) != 0;
     auto_close int fd = open(store->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     struct stat st;
 
@@ -174,6 +199,15 @@ static int make_file(const struct store *store, struct err *err)
     }
     if ((st.st_mode & 077) != 0 && fchmod(fd, 0600) != 0) {
         return err_sys(err, -errno, "cannot make '%s' private", store->path);
+    }
+    if (st.st_size > 0 && st.st_size < SMALLEST) {
+        store->is_damaged = true; /* sqlite3 would take it for an empty one */
+        return err_set(err, -EIO, "the store '%s' is damaged (%lld bytes are left of it)",
+                       store->path, (long long)st.st_size);
+    }
+    if (!is_new && st.st_size == 0 && store->notice[0] == '\0') {
+        (void)snprintf(store->notice, sizeof(store->notice),
+                       "the store '%s' was empty: all that stood in it is lost", store->path);
     }
     return 0;
 }
@@ -232,6 +266,31 @@ static int open_copy(struct store *store, struct err *err)
     return r;
 }
 
+/* Open it, or if it is damaged another one in its place, which is made first. */
+static int open_or_replace(struct store *fresh, struct err *err)
+{
+    char aside[STORE_ASIDE_SIZE] = "";
+    struct err why = {0};
+    int r = fresh->path != NULL ? make_file(fresh, &why) : 0;
+
+    if (r == 0) {
+        r = open_database(fresh, fresh->path, &why);
+    }
+    if (r != 0 && fresh->is_damaged && fresh->path != NULL) {
+        r = store_set_aside(fresh, why.msg, aside, &why);
+        if (r == 0) {
+            r = make_file(fresh, &why);
+        }
+        if (r == 0) {
+            r = open_database(fresh, fresh->path, &why);
+        }
+        if (r == 0) {
+            store_salvage(fresh, aside);
+        }
+    }
+    return r != 0 ? err_set(err, r, "%s", why.msg) : 0;
+}
+
 int store_attach(struct store *store, struct err *err)
 {
     struct err why = {0};
@@ -240,15 +299,15 @@ int store_attach(struct store *store, struct err *err)
 
     fresh.connection = (struct store_connection){0};
     fresh.is_damaged = false;
-    r = store->path != NULL ? make_file(store, &why) : 0;
-    if (r == 0) {
-        r = open_database(&fresh, store->path, &why);
-    }
+    fresh.waiting = (struct store_waiting){0};
+    r = open_or_replace(&fresh, &why);
+    memcpy(store->notice, fresh.notice, sizeof(store->notice));
     if (r == 0) {
         store_disconnect(store);
         store->connection = fresh.connection;
         store->is_read_only = false;
         store->degraded[0] = '\0';
+        store_know_file(store);
         return 0;
     }
     if (r != -EROFS || store->path == NULL) {

@@ -1,5 +1,5 @@
 /* Table `guest`: what is defined, and what was asked for. */
-#include "daemon/store_inside.h"
+#include "daemon/store/inside.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,10 +8,7 @@
 
 #include "proto/base/cleanup.h"
 
-static const char *const policy_names[] = {"no", "on-failure", "always"};
-const struct word_table words_policy = {"policy", policy_names, ARRAY_LEN(policy_names)};
-
-#define COLUMNS "name, owner, definition, generation, desired, autostart, policy"
+#define COLUMNS "name, owner, definition, generation, desired, settings"
 
 struct guest_list {
     struct store_guest *guests;
@@ -21,9 +18,8 @@ struct guest_list {
 static int read_guest(const struct store_row *row, struct store_guest *guest)
 {
     int desired = store_row_word(row, 4, &words_state);
-    int policy = store_row_word(row, 6, &words_policy);
 
-    if (desired < 0 || policy < 0 || !guest_name_is_valid(store_row_text(row, 0))) {
+    if (desired < 0 || !guest_name_is_valid(store_row_text(row, 0))) {
         return -EIO;
     }
     (void)snprintf(guest->name, sizeof(guest->name), "%s", store_row_text(row, 0));
@@ -31,9 +27,8 @@ static int read_guest(const struct store_row *row, struct store_guest *guest)
     guest->definition = strdup(store_row_text(row, 2));
     guest->generation = store_row_int(row, 3);
     guest->desired = (enum guest_state)desired;
-    guest->autostart = store_row_int(row, 5) != 0;
-    guest->policy = (enum store_policy)policy;
-    return guest->definition != NULL ? 0 : -ENOMEM;
+    guest->settings = strdup(store_row_text(row, 5));
+    return guest->definition != NULL && guest->settings != NULL ? 0 : -ENOMEM;
 }
 
 static int on_guest(void *data, const struct store_row *row)
@@ -51,9 +46,12 @@ static int on_guest(void *data, const struct store_row *row)
         list->guests = grown;
         list->room = room;
     }
+    list->guests[list->count] = (struct store_guest){0};
     r = read_guest(row, &list->guests[list->count]);
     if (r == 0) {
         list->count++;
+    } else {
+        store_guest_fini(&list->guests[list->count]);
     }
     return r;
 }
@@ -64,9 +62,9 @@ static int fail_unknown(const char *name, struct err *err)
 }
 
 static const char SQL_PUT[] =
-    "INSERT INTO guest(" COLUMNS ") VALUES(?1, ?2, ?3, 1, ?4, ?5, ?6)"
-    " ON CONFLICT(name) DO UPDATE SET owner = ?2, definition = ?3, generation = generation + 1,"
-    " autostart = ?5, policy = ?6 RETURNING generation";
+    "INSERT INTO guest(" COLUMNS ") VALUES(?1, ?2, ?3, 1, ?4, ?5)"
+    " ON CONFLICT(name) DO UPDATE SET owner = ?2, definition = ?3, generation = generation + 1"
+    " RETURNING generation";
 
 int store_guest_put(struct store *store, const struct store_guest *guest, int64_t *generation,
                     struct err *err)
@@ -83,7 +81,7 @@ int store_guest_put(struct store *store, const struct store_guest *guest, int64_
         r = store_run_int(store, SQL_PUT,
                           BIND(SQL_TEXT(guest->name), SQL_INT(guest->owner),
                                SQL_TEXT(guest->definition), SQL_WORD(state, guest->desired),
-                               SQL_INT(guest->autostart), SQL_WORD(policy, guest->policy)),
+                               SQL_TEXT(guest->settings != NULL ? guest->settings : "")),
                           &fresh, err);
     }
     if (r == 0) {
@@ -117,7 +115,8 @@ void store_guest_fini(struct store_guest *guest)
 {
     if (guest != NULL) {
         free(guest->definition);
-        guest->definition = NULL;
+        free(guest->settings);
+        guest->definition = guest->settings = NULL;
     }
 }
 
@@ -135,6 +134,17 @@ int store_guest_list(struct store *store, struct store_guest **guests, size_t *c
     *guests = list.guests;
     *count = list.count;
     return 0;
+}
+
+void store_guest_salvage(struct store *store, struct store_guest **guests, size_t *count)
+{
+    struct guest_list list = {0};
+
+    /* in the order of the table: damage in an index is none here */
+    (void)store_run(store, "SELECT " COLUMNS " FROM guest NOT INDEXED", BIND_NONE, on_guest, &list,
+                    NULL);
+    *guests = list.guests;
+    *count = list.count;
 }
 
 void store_guests_free(struct store_guest *guests, size_t count)
@@ -179,6 +189,15 @@ int store_guest_set_desired(struct store *store, const char *name, enum guest_st
 {
     int r = store_write_one(store, "UPDATE guest SET desired = ?2 WHERE name = ?1",
                             BIND(SQL_TEXT(name), SQL_WORD(state, desired)), err);
+
+    return r == -ENOENT ? fail_unknown(name, err) : r;
+}
+
+int store_guest_set_settings(struct store *store, const char *name, const char *settings,
+                             struct err *err)
+{
+    int r = store_write_one(store, "UPDATE guest SET settings = ?2 WHERE name = ?1",
+                            BIND(SQL_TEXT(name), SQL_TEXT(settings)), err);
 
     return r == -ENOENT ? fail_unknown(name, err) : r;
 }

@@ -1,15 +1,15 @@
 /* What must outlive qvmd: the connection, statements and transactions. The only user of sqlite3. */
-#include "daemon/store_inside.h"
+#include "daemon/store/inside.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <sqlite3.h>
 
+#include "daemon/crash_point.h"
 #include "proto/base/cleanup.h"
 
 #define OPEN_BUSY_MS 2000 /* how long somebody's sqlite3 shell may delay our start */
@@ -52,7 +52,8 @@ static void note_rollback(struct store *store)
 
 static int fail_unusable(const struct store *store, struct err *err)
 {
-    return err_set(err, -EROFS, "%s", store->degraded);
+    (void)err_set(err, -EROFS, "%s", store->degraded);
+    return -EROFS;
 }
 
 /* Translate a result of sqlite3. */
@@ -71,7 +72,10 @@ static int fail(struct store *store, int result, struct err *err)
     }
     if (is_unusable(result)) {
         (void)snprintf(store->degraded, sizeof(store->degraded),
-                       "the store '%s' cannot be written: %s", path, words);
+                       store->is_damaged ? "the store '%s' is damaged (%s): guests run on; restart "
+                                           "qvmd, which puts it aside and makes another"
+                                         : "the store '%s' cannot be written: %s",
+                       path, words);
         note_rollback(store);
         return fail_unusable(store, err);
     }
@@ -117,11 +121,28 @@ void store_disconnect(struct store *store)
     connection->db = NULL;
 }
 
+void store_leave_log(struct store *store)
+{
+    int yes = 1;
+
+    (void)sqlite3_file_control(store->connection.db, "main", SQLITE_FCNTL_PERSIST_WAL, &yes);
+}
+
 int store_script(struct store *store, const char *sql, struct err *err)
 {
     int result = sqlite3_exec(store->connection.db, sql, NULL, NULL, NULL);
 
     return result == SQLITE_OK ? 0 : fail(store, result, err);
+}
+
+const char *store_take_notice(struct store *store, char text[STORE_MESSAGE_SIZE])
+{
+    if (store->notice[0] == '\0') {
+        return NULL;
+    }
+    (void)snprintf(text, STORE_MESSAGE_SIZE, "%s", store->notice);
+    store->notice[0] = '\0';
+    return text;
 }
 
 const char *store_degraded(const struct store *store)
@@ -283,23 +304,6 @@ int store_run_int(struct store *store, const char *sql, const struct store_value
 
 /* ---- transactions ---- */
 
-#ifdef QVM_CRASH_POINTS
-/* Die at the n-th durable step, counted from 1: odd ones are before, even ones after it. */
-static void crash_point(void)
-{
-    static long steps;
-    const char *wanted = getenv("QVM_CRASH_AT");
-
-    if (wanted != NULL && ++steps == strtol(wanted, NULL, 10)) {
-        (void)raise(SIGKILL);
-    }
-}
-#else
-static void crash_point(void)
-{
-}
-#endif
-
 /* After the outermost transaction: what follows is durable again. */
 static void end_light(struct store *store)
 {
@@ -312,8 +316,14 @@ int store_begin(struct store *store, struct store_tx *tx, struct err *err)
 {
     int r;
 
-    if (store->is_broken || store->is_read_only) {
+    if (store->is_broken || store->is_read_only || store->is_damaged) {
         return fail_unusable(store, err);
+    }
+    if (store->depth == 0 && store->inode != 0) {
+        r = store_check_file(store, err);
+        if (r != 0) {
+            return r;
+        }
     }
     r = store_run(store, store->depth == 0 ? "BEGIN IMMEDIATE" : "SAVEPOINT inner", BIND_NONE, NULL,
                   NULL, err);
@@ -323,6 +333,9 @@ int store_begin(struct store *store, struct store_tx *tx, struct err *err)
     tx->store = store;
     tx->depth = ++store->depth;
     r = tx->depth == 1 ? store_event_flush(store, err) : 0;
+    if (r == 0 && tx->depth == 1) {
+        r = store_request_flush(store, err);
+    }
     if (r != 0) {
         store_rollback(tx);
     }
@@ -359,7 +372,7 @@ int store_commit(struct store_tx *tx, struct err *err)
         return r;
     }
     if (is_outermost) {
-        crash_point();
+        crash_point("before the commit");
     }
     r = store_run(store, is_outermost ? "COMMIT" : "RELEASE inner", BIND_NONE, NULL, NULL, err);
     if (r != 0) {
@@ -369,9 +382,10 @@ int store_commit(struct store_tx *tx, struct err *err)
     store->depth--;
     tx->store = NULL;
     if (is_outermost) {
-        crash_point();
+        crash_point("after the commit");
         store->degraded[0] = '\0';
         store_event_flushed(store);
+        store_request_flushed(store);
         end_light(store);
     }
     return 0;
@@ -415,10 +429,27 @@ int store_write_one(struct store *store, const char *sql, const struct store_val
     return r == 0 ? store_commit(&tx, err) : r;
 }
 
-int store_retry(struct store *store, struct err *err)
+/* The same value again: a page has to be written, and nothing is changed. */
+static int touch(struct store *store, struct err *err)
 {
     auto_tx struct store_tx tx = {0};
-    char touch[48];
+    char words[48];
+    int r = store_begin(store, &tx, err);
+
+    if (r == 0) {
+        (void)snprintf(words, sizeof(words), "PRAGMA user_version=%zu", store->migration_count);
+        r = store_script(store, words, err);
+    }
+    return r == 0 ? store_commit(&tx, err) : r;
+}
+
+int store_flush(struct store *store, struct err *err)
+{
+    return store->degraded[0] == '\0' ? touch(store, err) : fail_unusable(store, err);
+}
+
+int store_retry(struct store *store, struct err *err)
+{
     int r = 0;
 
     if (store->is_read_only) {
@@ -427,11 +458,5 @@ int store_retry(struct store *store, struct err *err)
             return fail_unusable(store, err);
         }
     }
-    r = store_begin(store, &tx, err);
-    if (r == 0) {
-        /* the same value again: a page has to be written, and nothing is changed */
-        (void)snprintf(touch, sizeof(touch), "PRAGMA user_version=%zu", store->migration_count);
-        r = store_script(store, touch, err);
-    }
-    return r == 0 ? store_commit(&tx, err) : r;
+    return touch(store, err);
 }
