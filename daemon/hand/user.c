@@ -1,5 +1,5 @@
 /* In the hand: becoming the guest's owner. */
-#include "daemon/hand_inside.h"
+#include "daemon/hand/inside.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -62,6 +62,10 @@ static int change_user(uid_t uid, const struct passwd *user, struct err *err)
 
     if (r != 0) {
         return err_sys(err, r, "cannot find the groups of uid %u", uid);
+    }
+    r = hand_bound(err);
+    if (r != 0) {
+        return r;
     }
     if (setgroups((size_t)count, groups) != 0 || setresgid(gid, gid, gid) != 0 ||
         setresuid(uid, uid, uid) != 0) {

@@ -1,40 +1,19 @@
 /* Hands, seen from qvmd: they are started, watched, ended, and their results handed over. */
-#include "daemon/hand.h"
+#include "daemon/hand/hand.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <uv.h>
 
-#include "daemon/hand_inside.h"
+#include "daemon/hand/inside.h"
 #include "proto/base/cleanup.h"
-
-struct hand {
-    struct hands *hands;
-    struct hand *previous, *next; /* in the list of all; the queue is those not started */
-    struct hand_order order;
-    hand_fn on_done;
-    void *data;
-    struct hand_result result;
-
-    bool is_started;
-    bool is_answered;  /* the end packet came */
-    bool is_reported;  /* the callback was called, or must not be */
-    bool is_timed_out; /* and was killed therefore */
-    bool is_stuck;     /* and did not die */
-    bool is_closing;
-
-    struct hand_child child;
-    uv_poll_t answer; /* its socket */
-    uv_poll_t death;  /* its pidfd */
-    uv_timer_t timer;
-    int open_handles;
-};
 
 struct hands {
     uv_loop_t *loop;
@@ -71,7 +50,7 @@ static void append(struct hands *hands, struct hand *hand)
     hands->last = hand;
 }
 
-static void hand_free(struct hand *hand)
+void hand_free(struct hand *hand)
 {
     struct hands *hands = hand->hands;
 
@@ -128,7 +107,7 @@ static void close_handles(struct hand *hand)
     }
 }
 
-/* Hand the result over, once. */
+/* Hand the result over, once. What is kept and was not passed on is let go: the hand ends. */
 static void report(struct hand *hand)
 {
     if (!hand->is_reported) {
@@ -136,9 +115,14 @@ static void report(struct hand *hand)
         if (hand->result.err.code != 0) {
             drop_files(&hand->result);
         }
+        hand->result.keeper = hand->is_keeper && hand->result.err.code == 0 ? hand : NULL;
         hand->on_done(hand->data, &hand->result);
     }
     drop_files(&hand->result);
+    if (hand->is_keeper && hand->is_reported) {
+        hand->is_keeper = false;
+        (void)shutdown(hand->child.socket, SHUT_RDWR); /* it may have gone already */
+    }
 }
 
 static void report_failure(struct hand *hand, int status)
@@ -148,6 +132,17 @@ static void report_failure(struct hand *hand, int status)
     if (hand->is_timed_out && hand->order.step == HAND_AWAIT_UNLOCKED) {
         (void)err_set(err, -ETIMEDOUT, "'%s' is still locked after %u ms",
                       hand->order.files[0].path, hand->order.deadline_ms);
+    } else if (hand->is_timed_out && hand->order.step == HAND_RECEIVE) {
+        (void)err_set(err, -ETIMEDOUT, "a packet could not be received");
+    } else if (hand->is_timed_out && hand->order.device_count > 0) {
+        (void)err_set(err, -ETIMEDOUT, "%s '%s'%s took longer than %u ms%s",
+                      hand->order.step == HAND_TAKE_DEVICES ? "taking" : "giving back",
+                      hand->order.devices[0].bdf,
+                      hand->order.device_count > 1 ? " and what goes with it" : "",
+                      hand->order.deadline_ms, hand->is_stuck ? ", and cannot be ended" : "");
+    } else if (hand->is_timed_out && hand->order.step == HAND_OPEN_TAPS) {
+        (void)err_set(err, -ETIMEDOUT, "making taps took longer than %u ms",
+                      hand->order.deadline_ms);
     } else if (hand->is_timed_out) {
         (void)err_set(err, -ETIMEDOUT, "opening files as uid %u took longer than %u ms%s",
                       hand->order.owner, hand->order.deadline_ms,
@@ -166,15 +161,24 @@ static int take_file(struct hand *hand, const struct hand_packet *packet, int *f
     struct hand_result *result = &hand->result;
     struct hand_opened *opened;
 
-    if (result->count >= hand->order.count) {
+    if (hand->is_opened || result->count >= hand->order.count) {
         return -EPROTO;
     }
+    hand->is_keeper = hand->is_keeper || (packet->is_kept && hand->order.step != HAND_RECEIVE);
     opened = &result->files[result->count++];
+    opened->is_kept = packet->is_kept;
     memcpy(opened->id, packet->id, sizeof(opened->id));
     opened->size = packet->size;
     opened->is_exclusive = packet->is_exclusive;
     opened->fd = take_fd(fd);
     return 0;
+}
+
+/* Whether all that it was told of has to come back. */
+static bool opens(const struct hand_order *order)
+{
+    return order->step == HAND_OPEN_FILES || order->step == HAND_TAKE_DEVICES ||
+           order->step == HAND_OPEN_TAPS;
 }
 
 /* What the end packet says; a success without all files is none. */
@@ -185,8 +189,13 @@ static void take_end(struct hand *hand, const struct hand_packet *packet)
     hand->is_answered = true;
     result->err = packet->err;
     result->bad = packet->bad;
-    if (result->err.code == 0 && hand->order.step == HAND_OPEN_FILES &&
-        result->count != hand->order.count) {
+    result->failed = packet->failed;
+    result->is_untouched = packet->is_untouched;
+    if (hand->is_opened) {
+        return;
+    }
+    hand->is_opened = true;
+    if (result->err.code == 0 && opens(&hand->order) && result->count != hand->order.count) {
         (void)err_set(&result->err, -EIO, "a hand opened %zu files of %zu", result->count,
                       hand->order.count);
     }
@@ -227,6 +236,12 @@ static void on_answer(uv_poll_t *handle, int status, int events)
     if (hand->is_answered) {
         report(hand);
     }
+}
+
+void hand_listen(struct hand *hand)
+{
+    (void)uv_poll_start(&hand->answer, UV_READABLE,
+                        on_answer); /* fails for closing handles alone */
 }
 
 static void on_death(uv_poll_t *handle, int status, int events)
@@ -302,7 +317,7 @@ static void init_handles(struct hand *hand)
     (void)uv_poll_init(loop, &hand->death, hand->child.pidfd);
     (void)uv_timer_init(loop, &hand->timer);
     hand->open_handles = 3;
-    (void)uv_poll_start(&hand->answer, UV_READABLE, on_answer);
+    hand_listen(hand);
     (void)uv_poll_start(&hand->death, UV_READABLE, on_death);
     uv_update_time(loop); /* the time until now is not the hand's */
     (void)uv_timer_start(&hand->timer, on_timer, hand->order.deadline_ms, 0);
@@ -315,9 +330,27 @@ static int start(struct hand *hand, struct err *err)
     if (r == 0) {
         hand->is_started = true;
         hand->hands->running++;
+        if (hand->order.closing_count > 0) {
+            hand_close_ours(&hand->order);
+            (void)shutdown(hand->child.socket, SHUT_WR); /* now it is the hand's turn */
+        }
         init_handles(hand);
     }
     return r;
+}
+
+/* One owner's files may hang: half of the hands are left to the others. */
+static bool has_turn(const struct hand *hand)
+{
+    const struct hands *hands = hand->hands;
+    size_t most = hands->most > 1 ? hands->most / 2 : 1;
+    size_t count = 0;
+
+    for (const struct hand *other = hands->first; other != NULL; other = other->next) {
+        count += other->is_started && !other->is_stuck && !other->is_closing &&
+                 other->order.owner == hand->order.owner;
+    }
+    return hands->running < hands->most && count < most;
 }
 
 static struct hand *first_queued(const struct hands *hands)
@@ -325,7 +358,8 @@ static struct hand *first_queued(const struct hands *hands)
     struct hand *hand = hands->queued > 0 ? hands->first : NULL;
 
     /* what was freed was unlinked before, which the analyzer does not follow */
-    while (hand != NULL && hand->is_started) { // NOLINT(clang-analyzer-unix.Malloc)
+    while (hand != NULL &&
+           (hand->is_started || !has_turn(hand))) { // NOLINT(clang-analyzer-unix.Malloc)
         hand = hand->next;
     }
     return hand;
@@ -347,12 +381,28 @@ static void start_next(struct hands *hands)
     }
 }
 
-static int submit(struct hand *made, struct hand **hand, struct err *err)
+/* Processes of one owner that nobody can end. */
+static size_t stuck_of(const struct hands *hands, uid_t owner)
+{
+    size_t count = 0;
+
+    for (const struct hand *hand = hands->first; hand != NULL; hand = hand->next) {
+        count += hand->is_stuck && hand->order.owner == owner;
+    }
+    return count;
+}
+
+int hand_submit(struct hand *made, struct hand **hand, struct err *err)
 {
     struct hands *hands = made->hands;
     int r = 0;
 
-    if (hands->running < hands->most) {
+    if (stuck_of(hands, made->order.owner) >= HAND_STUCK_MAX) {
+        r = err_set(err, -EAGAIN,
+                    "%d processes that opened files as uid %u hang in file systems that do not "
+                    "answer, and cannot be ended",
+                    HAND_STUCK_MAX, made->order.owner);
+    } else if (has_turn(made)) {
         r = start(made, err);
     } else if (hands->queued < HAND_QUEUE_MAX) {
         hands->queued++;
@@ -369,8 +419,8 @@ static int submit(struct hand *made, struct hand **hand, struct err *err)
     return 0;
 }
 
-static struct hand *make(struct hands *hands, uid_t owner, const struct hand_file *files,
-                         size_t count, unsigned deadline_ms, hand_fn on_done, void *data)
+struct hand *hand_make(struct hands *hands, uid_t owner, const struct hand_file *files,
+                       size_t count, unsigned deadline_ms, hand_fn on_done, void *data)
 {
     struct hand *hand = calloc(1, sizeof(*hand));
 
@@ -378,6 +428,7 @@ static struct hand *make(struct hands *hands, uid_t owner, const struct hand_fil
         return NULL;
     }
     hand->order.owner = owner;
+    hand->order.socket = -1;
     hand->order.deadline_ms = deadline_ms;
     hand->on_done = on_done;
     hand->data = data;
@@ -388,42 +439,6 @@ static struct hand *make(struct hands *hands, uid_t owner, const struct hand_fil
         return NULL;
     }
     return hand;
-}
-
-int hand_open_files(struct hands *hands, uid_t owner, const struct hand_file *files, size_t count,
-                    unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
-                    struct err *err)
-{
-    struct hand *made;
-
-    if (count > HAND_FILES_MAX) {
-        return err_set(err, -EMSGSIZE, "%zu files at once are more than %d", count, HAND_FILES_MAX);
-    }
-    made = make(hands, owner, files, count, deadline_ms, on_done, data);
-    if (made == NULL) {
-        return err_set(err, -ENOMEM, "out of memory");
-    }
-    made->order.step = HAND_OPEN_FILES;
-    return submit(made, hand, err);
-}
-
-int hand_await_unlocked(struct hands *hands, uid_t owner, const char *path, const char *id,
-                        unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
-                        struct err *err)
-{
-    const struct hand_file file = {.path = path};
-    struct hand *made;
-
-    if (strlen(id) >= HAND_ID_SIZE) {
-        return err_set(err, -EINVAL, "'%s' is no identity of a file", id);
-    }
-    made = make(hands, owner, &file, 1, deadline_ms, on_done, data);
-    if (made == NULL) {
-        return err_set(err, -ENOMEM, "out of memory");
-    }
-    made->order.step = HAND_AWAIT_UNLOCKED;
-    memcpy(made->order.id, id, strlen(id) + 1);
-    return submit(made, hand, err);
 }
 
 void hand_cancel(struct hand *hand)

@@ -1,5 +1,5 @@
 /* In the hand: opening files as the guest's owner. */
-#include "daemon/hand_inside.h"
+#include "daemon/hand/inside.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,11 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "proto/base/cleanup.h"
+#include "proto/base/file_lock.h"
 
 #define MEM_MAJOR 1 /* /dev/null, zero, full: everybody may have them */
 
@@ -36,7 +39,11 @@ static int told_code(int code)
 static int fail_open(const char *path, int code, const char *user, struct err *err)
 {
     return err_set(err, told_code(code), "cannot open '%s': %s (as user '%s')", path,
-                   strerrordesc_np(code), user);
+                   code == ELOOP
+                       ? "Too many levels of symbolic links, or one of /proc to what another "
+                         "process has"
+                       : strerrordesc_np(code),
+                   user);
 }
 
 static const char *type_name(mode_t mode)
@@ -101,8 +108,11 @@ static int find(const char *path, const char *user, int *place, struct stat *st,
     if (path[0] != '/') {
         return err_set(err, -EINVAL, "'%s' is not an absolute path", path);
     }
-    fd = open(path, O_PATH | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, st) != 0) {
+    fd = hand_walk(path);
+    if (fd < 0) {
+        return fail_open(path, -fd, user, err);
+    }
+    if (fstat(fd, st) != 0) {
         return fail_open(path, errno, user, err);
     }
     *place = take_fd(&fd);
@@ -117,10 +127,16 @@ static int open_found(int place, int flags)
 
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", place);
     fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0 && errno == ENXIO && flags == O_WRONLY) {
+    if (fd < 0 && errno == ENXIO && (flags & O_ACCMODE) == O_WRONLY) {
         fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a FIFO nobody reads yet */
     }
     return fd < 0 ? -errno : fd;
+}
+
+/* What a guest says is added to what is there; who reads it may truncate it. */
+static bool is_log(const struct hand_file *file)
+{
+    return file->is_stream && file->is_writable && !file->is_readable;
 }
 
 /* A file that is written is read too: without that it cannot be locked. */
@@ -129,7 +145,7 @@ static int open_flags(const struct hand_file *file)
     if (!file->is_writable) {
         return O_RDONLY;
     }
-    return file->is_readable || !file->is_stream ? O_RDWR : O_WRONLY;
+    return is_log(file) ? O_WRONLY | O_APPEND : O_RDWR;
 }
 
 static int size_of(int fd, const struct stat *st, int64_t *size)
@@ -155,14 +171,90 @@ static int clear_nonblock(int fd)
     return flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0 ? -errno : 0;
 }
 
+/* Find it, or make it first: empty, its owner's alone. */
+static int find_or_make(const struct hand_file *file, const char *user, int *place, struct stat *st,
+                        struct err *err)
+{
+    struct err inner = {0};
+    int r = find(file->path, user, place, st, &inner);
+
+    if (r == -ENOENT && is_log(file)) {
+        auto_close int fd = hand_make_at(file->path, O_WRONLY | O_NOCTTY, 0600);
+
+        if (fd < 0 && fd != -EEXIST) {
+            return fail_open(file->path, -fd, user, err);
+        }
+        return find(file->path, user, place, st, err);
+    }
+    return r == 0 ? 0 : err_set(err, r, "%s", inner.msg);
+}
+
+static int make_file(const struct hand_file *file, const char *user, struct hand_opened *opened,
+                     struct err *err)
+{
+    auto_close int fd = -1;
+    struct stat st = {0};
+    int r;
+
+    if (file->path[0] != '/') {
+        return err_set(err, -EINVAL, "'%s' is not an absolute path", file->path);
+    }
+    fd = hand_make_at(file->path, O_WRONLY, 0600);
+    r = fd < 0 ? fd : fstat(fd, &st) != 0 ? -errno : 0;
+    if (r != 0) {
+        return err_set(err, told_code(-r), "cannot make '%s': %s (as user '%s')", file->path,
+                       strerrordesc_np(-r), user);
+    }
+    identify(&st, opened->id);
+    opened->fd = take_fd(&fd);
+    return 0;
+}
+
+/* The path is walked as that of a file, and the one who listens at what was found sees the user. */
+static int connect_to(const struct hand_file *file, const char *user, struct hand_opened *opened,
+                      struct err *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    auto_close int place = -1;
+    auto_close int fd = -1;
+    struct stat st = {0};
+    int r = find(file->path, user, &place, &st, err);
+
+    if (r == 0 && !S_ISSOCK(st.st_mode)) {
+        return err_set(err, -EINVAL, "'%s' is %s, not a socket", file->path, type_name(st.st_mode));
+    }
+    if (r != 0) {
+        return r;
+    }
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", place);
+    fd = socket(AF_UNIX, HAND_SOCKET_TYPE, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
+        r = -errno;
+        return err_set(err, r == -ECONNREFUSED || r == -EPROTOTYPE ? -ENXIO : r,
+                       "cannot connect to '%s': %s (as user '%s')", file->path, strerrordesc_np(-r),
+                       user);
+    }
+    identify(&st, opened->id);
+    opened->is_exclusive = true;
+    opened->fd = take_fd(&fd);
+    return 0;
+}
+
 int hand_open(const struct hand_file *file, const char *user, struct hand_opened *opened,
               struct err *err)
 {
     auto_close int place = -1;
     auto_close int fd = -1;
     struct stat st = {0};
-    int r = find(file->path, user, &place, &st, err);
+    int r;
 
+    if (file->is_new) {
+        return make_file(file, user, opened, err);
+    }
+    if (file->is_socket) {
+        return connect_to(file, user, opened, err);
+    }
+    r = find_or_make(file, user, &place, &st, err);
     if (r == 0) {
         r = check_type(file, st.st_mode, err);
     }
@@ -180,7 +272,7 @@ int hand_open(const struct hand_file *file, const char *user, struct hand_opened
     if (r != 0) {
         return fail_open(file->path, -r, user, err);
     }
-    r = file->is_stream ? 0 : hand_lock(fd, file->is_writable, file->path, err);
+    r = file->is_stream ? 0 : file_lock(fd, file->is_writable, file->path, err);
     if (r != 0) {
         return r;
     }
@@ -213,5 +305,5 @@ int hand_await(const char *path, const char *id, const char *user, struct err *e
     if (fd < 0) {
         return fail_open(path, -fd, user, err);
     }
-    return hand_lock_wait(fd, path, err);
+    return file_lock_wait(fd, path, err);
 }
