@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/store.h"
-#include "daemon/store_sql.h"
+#include "daemon/quota.h"
+#include "daemon/store/sql.h"
+#include "daemon/store/store.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 
@@ -122,17 +123,48 @@ int reserve_sum(struct store *store, enum resource_kind kind, const char *pool, 
                          err);
 }
 
-/* Whether the pool has that much left. */
-static int check_pool(struct store *store, const struct reserve_item *item, int64_t total,
-                      struct err *err)
+/* What there is in all of the item's pool; -1: there is no such pool. */
+static int64_t pool_total(const struct reserve_limits *limits, const struct reserve_item *item)
 {
-    const char *pool = item->kind == RESOURCE_memory ? RESERVE_MEMORY_POOL : RESERVE_CPU_POOL;
+    bool is_memory = item->kind == RESOURCE_memory;
+
+    if (limits->is_open) {
+        return INT64_MAX;
+    }
+    if (strcmp(item->id, is_memory ? RESERVE_MEMORY_POOL : RESERVE_CPU_POOL) == 0) {
+        return is_memory ? limits->memory : limits->cpus;
+    }
+    for (size_t i = 0; i < limits->pool_count; i++) {
+        if (strcmp(limits->pools[i].name, item->id) == 0) {
+            return is_memory ? limits->pools[i].memory : limits->pools[i].cpus;
+        }
+    }
+    return -1;
+}
+
+/* Tell which pool it is that lacks something, where there are several. */
+static int of_partition(const struct reserve_limits *limits, const struct reserve_item *item, int r,
+                        struct err *err)
+{
+    if (limits->pool_count > 0) {
+        (void)err_prefix(err, "partition '%s': ",
+                         strcmp(item->id, RESERVE_CPU_POOL) == 0 ? RESERVE_MEMORY_POOL : item->id);
+    }
+    return r;
+}
+
+/* Whether the pool has that much left. */
+static int check_pool(struct store *store, const struct reserve_limits *limits,
+                      const struct reserve_item *item, struct err *err)
+{
+    const char *pool = item->id;
     struct holder largest = {0};
+    int64_t total = pool_total(limits, item);
     int64_t sum = 0;
     int64_t left;
     int r;
 
-    if (strcmp(item->id, pool) != 0) {
+    if (total < 0) {
         return err_set(err, -EINVAL, "there is no %s pool '%s'",
                        words_name(&words_resource_kind, (int)item->kind), item->id);
     }
@@ -153,8 +185,66 @@ static int check_pool(struct store *store, const struct reserve_item *item, int6
     if (r != 0) {
         return r;
     }
-    return item->kind == RESOURCE_memory ? refuse_memory(item, total, left, &largest, err)
-                                         : refuse_cpus(item, total, left, &largest, err);
+    r = item->kind == RESOURCE_memory ? refuse_memory(item, total, left, &largest, err)
+                                      : refuse_cpus(item, total, left, &largest, err);
+    return of_partition(limits, item, r, err);
+}
+
+/* ---- what one user may have ---- */
+
+static const char SQL_OWNER[] = "SELECT guest.owner FROM instance JOIN guest"
+                                " ON guest.name = instance.guest WHERE instance.id = ?1";
+
+static const char SQL_SUM_OF[] = "SELECT coalesce(sum(claim.amount), 0) FROM claim"
+                                 " JOIN instance ON instance.id = claim.instance"
+                                 " JOIN guest ON guest.name = instance.guest"
+                                 " WHERE claim.kind = ?1 AND guest.owner = ?2";
+
+int reserve_sum_of(struct store *store, enum resource_kind kind, uid_t owner, int64_t *sum,
+                   struct err *err)
+{
+    return store_run_int(store, SQL_SUM_OF, BIND(SQL_WORD(resource_kind, kind), SQL_INT(owner)),
+                         sum, err);
+}
+
+static int refuse_user(const struct reserve_item *item, const struct quota *quota, uint64_t bound,
+                       int64_t sum, struct err *err)
+{
+    char asked[SIZE_TEXT_SIZE], held[SIZE_TEXT_SIZE], most[SIZE_TEXT_SIZE];
+    const char *whose = quota->is_anybody ? "each user" : quota->user;
+
+    if (item->kind != RESOURCE_memory) {
+        return err_set(err, -ENOSPC,
+                       "the quota of %s is %" PRIu64 " vCPUs: %" PRId64 " are asked for, and the "
+                       "owner's guests have %" PRId64,
+                       whose, bound, item->amount, sum);
+    }
+    return err_set(err, -ENOSPC,
+                   "the quota of %s is %s of memory: %s are asked for, and the owner's guests have "
+                   "%s",
+                   whose, size_text((int64_t)bound, most), size_text(item->amount, asked),
+                   size_text(sum, held));
+}
+
+/* Whether the owner may have that much more. */
+static int check_user(struct store *store, const struct quota *quota, int64_t instance,
+                      const struct reserve_item *item, struct err *err)
+{
+    uint64_t bound = item->kind == RESOURCE_memory ? quota->memory : quota->vcpus;
+    int64_t owner = 0, sum = 0;
+    int r;
+
+    if (bound >= QUOTA_NO_BOUND) {
+        return 0;
+    }
+    r = store_run_int(store, SQL_OWNER, BIND(SQL_INT(instance)), &owner, err);
+    if (r == 0) {
+        r = reserve_sum_of(store, item->kind, (uid_t)owner, &sum, err);
+    }
+    if (r == 0 && (sum > (int64_t)bound || item->amount > (int64_t)bound - sum)) {
+        r = refuse_user(item, quota, bound, sum, err);
+    }
+    return r;
 }
 
 /* ---- things that one or several may hold ---- */
@@ -177,6 +267,22 @@ static int check_holders(struct store *store, int64_t instance, const struct res
     if (r != 0) {
         return r == -ENOENT ? 0 : r;
     }
+    if (item->kind == RESOURCE_hostcpu) {
+        return err_set(err, -EBUSY, "%s is held by guest '%s' (pid %" PRId64 ")", shown_name(item),
+                       holder.guest, holder.pid);
+    }
+    if (item->kind == RESOURCE_device) {
+        return err_set(err, -EBUSY, "device '%s' is held by guest '%s' (pid %" PRId64 ")",
+                       shown_name(item), holder.guest, holder.pid);
+    }
+    if (item->kind == RESOURCE_socket) {
+        return err_set(err, -EBUSY, "the back end at '%s' works for guest '%s' (pid %" PRId64 ")",
+                       shown_name(item), holder.guest, holder.pid);
+    }
+    if (item->kind == RESOURCE_network) {
+        return err_set(err, -EBUSY, "'%s' is held by guest '%s' (pid %" PRId64 ")", item->id,
+                       holder.guest, holder.pid);
+    }
     return err_set(err, -EBUSY, "'%s' is held for %s by guest '%s' (pid %" PRId64 ")",
                    shown_name(item), holder.is_exclusive ? "writing" : "reading", holder.guest,
                    holder.pid);
@@ -189,20 +295,63 @@ static int check_twice(const struct reserve_item *items, size_t index, struct er
 
     for (size_t i = 0; i < index; i++) {
         if (strcmp(items[i].id, item->id) == 0 && (items[i].is_exclusive || item->is_exclusive)) {
-            return err_set(err, -EBUSY, "'%s' is asked for twice, and once for writing (%s)",
-                           shown_name(item),
-                           items[i].where != NULL ? items[i].where : shown_name(&items[i]));
+            return item->kind == RESOURCE_network
+                       ? err_set(err, -EBUSY, "'%s' is asked for twice (%s)", item->id,
+                                 items[i].place != NULL ? items[i].place : shown_name(&items[i]))
+                       : err_set(err, -EBUSY, "'%s' is asked for twice, and once for writing (%s)",
+                                 shown_name(item),
+                                 items[i].where != NULL ? items[i].where : shown_name(&items[i]));
         }
     }
     return 0;
+}
+
+/* ---- CPUs of the host ---- */
+
+#define CPU_ID_FORMAT "cpu%d"
+
+const char *reserve_cpu_id(int cpu, char id[RESERVE_CPU_SIZE])
+{
+    (void)snprintf(id, RESERVE_CPU_SIZE, CPU_ID_FORMAT, cpu);
+    return id;
+}
+
+int reserve_cpu_of(const char *id)
+{
+    char again[RESERVE_CPU_SIZE];
+    int cpu = -1;
+
+    return sscanf(id, "cpu%6d", &cpu) == 1 && cpu >= 0 &&
+                   strcmp(reserve_cpu_id(cpu, again), id) == 0
+               ? cpu
+               : -1;
+}
+
+int reserve_find(struct store *store, enum resource_kind kind, const char *id,
+                 struct reserve_holder *found, struct err *err)
+{
+    struct holder holder = {0};
+    int r =
+        store_run_one(store,
+                      "SELECT instance.guest, instance.pid, claim.amount, claim.is_exclusive"
+                      " FROM claim JOIN instance ON instance.id = claim.instance"
+                      " WHERE claim.kind = ?1 AND claim.resource = ?2 AND claim.is_exclusive",
+                      BIND(SQL_WORD(resource_kind, kind), SQL_TEXT(id)), on_holder, &holder, err);
+
+    if (r == 0) {
+        found->pid = holder.pid;
+        memcpy(found->guest, holder.guest, sizeof(found->guest));
+    }
+    return r;
 }
 
 /* ---- claiming ---- */
 
 /* What an instance has already it may ask for again: amounts add up, and writing stays writing. */
 static const char SQL_CLAIM[] =
-    "INSERT INTO claim(kind, resource, name, amount, is_exclusive, instance)"
-    " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(instance, kind, resource) DO UPDATE SET"
+    "INSERT INTO claim(kind, resource, name, amount, is_exclusive, instance, place)"
+    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, coalesce(?7, '')) ON CONFLICT(instance, kind, resource) DO "
+    "UPDATE SET"
     " amount = amount + ?4, is_exclusive = max(is_exclusive, ?5)";
 
 static int claim_one(struct store *store, const struct reserve_limits *limits, int64_t instance,
@@ -213,8 +362,10 @@ static int claim_one(struct store *store, const struct reserve_limits *limits, i
     int r;
 
     if (is_pool) {
-        r = check_pool(store, item, item->kind == RESOURCE_memory ? limits->memory : limits->cpus,
-                       err);
+        r = check_pool(store, limits, item, err);
+        if (r == 0 && limits->quota != NULL) {
+            r = check_user(store, limits->quota, instance, item, err);
+        }
     } else {
         r = check_twice(items, index, err);
         if (r == 0) {
@@ -227,7 +378,8 @@ static int claim_one(struct store *store, const struct reserve_limits *limits, i
     return store_run(store, SQL_CLAIM,
                      BIND(SQL_WORD(resource_kind, item->kind), SQL_TEXT(item->id),
                           SQL_TEXT(shown_name(item)), SQL_INT(is_pool ? item->amount : 0),
-                          SQL_INT(item->is_exclusive), SQL_INT(instance)),
+                          SQL_INT(item->is_exclusive), SQL_INT(instance),
+                          SQL_TEXT(item->place != NULL ? item->place : item->where)),
                      NULL, NULL, err);
 }
 
@@ -263,64 +415,11 @@ int reserve_free(struct store *store, int64_t instance, struct err *err)
     return r == -ENOENT ? 0 : r;
 }
 
-/* ---- lists ---- */
-
-struct held_list {
-    struct reserve_held *held;
-    size_t count, room;
-};
-
-static int on_held(void *data, const struct store_row *row)
+int reserve_free_kind(struct store *store, int64_t instance, enum resource_kind kind,
+                      struct err *err)
 {
-    struct held_list *list = data;
-    int kind = store_row_word(row, 0, &words_resource_kind);
-    struct reserve_held *held;
+    int r = store_write_one(store, "DELETE FROM claim WHERE instance = ?1 AND kind = ?2",
+                            BIND(SQL_INT(instance), SQL_WORD(resource_kind, kind)), err);
 
-    if (kind < 0) {
-        return -EIO;
-    }
-    if (list->count == list->room) {
-        size_t room = list->room == 0 ? 16 : 2 * list->room;
-        struct reserve_held *grown = reallocarray(list->held, room, sizeof(*grown));
-
-        if (grown == NULL) {
-            return -ENOMEM;
-        }
-        list->held = grown;
-        list->room = room;
-    }
-    held = &list->held[list->count++];
-    held->kind = (enum resource_kind)kind;
-    held->id = strdup(store_row_text(row, 1));
-    held->name = strdup(store_row_text(row, 2));
-    held->amount = store_row_int(row, 3);
-    held->is_exclusive = store_row_int(row, 4) != 0;
-    return held->id != NULL && held->name != NULL ? 0 : -ENOMEM;
-}
-
-int reserve_list(struct store *store, int64_t instance, struct reserve_held **held, size_t *count,
-                 struct err *err)
-{
-    struct held_list list = {0};
-    int r = store_run(store,
-                      "SELECT kind, resource, name, amount, is_exclusive FROM claim"
-                      " WHERE instance = ?1 ORDER BY id",
-                      BIND(SQL_INT(instance)), on_held, &list, err);
-
-    if (r != 0) {
-        reserve_held_free(list.held, list.count);
-        return r;
-    }
-    *held = list.held;
-    *count = list.count;
-    return 0;
-}
-
-void reserve_held_free(struct reserve_held *held, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        free(held[i].id);
-        free(held[i].name);
-    }
-    free(held);
+    return r == -ENOENT ? 0 : r;
 }
