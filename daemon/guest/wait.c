@@ -1,8 +1,10 @@
 /* Calls that wait for something to become of a guest. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "daemon/guest_inside.h"
+#include "daemon/guest/inside.h"
 #include "proto/base/log.h"
 
 struct waiter {
@@ -43,6 +45,12 @@ static void tell_why_not(const struct guest *guest, struct err *err)
         (void)err_set(err, -ECHILD, "guest '%s' failed (%s): %s", guest->name,
                       reason != NULL ? reason : "unknown", last->message);
     }
+    if (guest->state == STATE_backoff) {
+        size_t used = strlen(err->msg);
+
+        (void)snprintf(err->msg + used, sizeof(err->msg) - used, "; it is tried again in %lld ms",
+                       (long long)guest->instance.retry_ms);
+    }
 }
 
 /* Is it over with this waiter in the guest's present state? */
@@ -52,14 +60,15 @@ static bool check_up(struct waiter *waiter, struct err *err, const char **note)
 
     switch (guest->state) {
     case STATE_starting:
-    case STATE_backoff:
         return false;
     case STATE_running:
     case STATE_paused:
     case STATE_unreachable:
         return true;
     case STATE_stopped:
-        if (guest->was_granted && guest->instance.reason != REASON_killed) {
+    case STATE_backoff:
+        if (guest->was_granted && guest->instance.reason != REASON_killed &&
+            !reason_is_failure(guest->instance.reason)) {
             *note = "it has ended already";
             return true;
         }
@@ -89,6 +98,32 @@ static bool check_gone(struct waiter *waiter, struct err *err)
     return !state_has_process(guest->state);
 }
 
+/* Nothing happens to it any more unless somebody starts it. */
+static bool is_at_rest(enum guest_state state)
+{
+    return !state_has_process(state) && state != STATE_backoff;
+}
+
+static bool check_state(struct waiter *waiter, struct err *err)
+{
+    const struct guest *guest = waiter->guest;
+    const char *reason = words_name(&words_reason, (int)guest->instance.reason);
+    const char *message = guest->instance.message;
+
+    if (guest->state == waiter->spec.state) {
+        return true;
+    }
+    if (!waiter->spec.or_rest || !is_at_rest(guest->state)) {
+        return false;
+    }
+    (void)err_set(err, -EALREADY, "guest '%s' is %s%s%s%s%s%s until somebody starts it",
+                  guest->name, words_name(&words_state, (int)guest->state),
+                  reason != NULL ? " (" : "", reason != NULL ? reason : "",
+                  reason != NULL && *message != '\0' ? ": " : "", reason != NULL ? message : "",
+                  reason != NULL ? ")" : "");
+    return true;
+}
+
 static bool check(struct waiter *waiter, struct err *err, const char **note)
 {
     switch (waiter->spec.kind) {
@@ -97,7 +132,7 @@ static bool check(struct waiter *waiter, struct err *err, const char **note)
     case WAIT_GONE:
         return check_gone(waiter, err);
     case WAIT_STATE:
-        return waiter->guest->state == waiter->spec.state;
+        return check_state(waiter, err);
     }
     return true;
 }
@@ -108,13 +143,13 @@ static void on_time(uv_timer_t *timer)
     struct guest *guest = waiter->guest;
     struct err err = {0};
 
-    if (waiter->spec.kill) {
-        log_info("guest: kill after the time to stop is over guest=%s", guest->name);
-        guest_shoot(guest);
-        return; /* and waits until it is gone, or stuck */
-    }
     (void)err_set(&err, -ETIMEDOUT, "guest '%s' is still %s", guest->name,
                   words_name(&words_state, (int)guest->state));
+    if (guest->state == STATE_stopping && !guest->is_shot) {
+        (void)err_set(&err, -ETIMEDOUT,
+                      "guest '%s' is still stopping; `qvmctl kill %s` ends it by force",
+                      guest->name, guest->name);
+    }
     finish(waiter, NULL, &err);
 }
 
@@ -194,12 +229,52 @@ void guest_wake_all(struct guest *guest, int code, const char *why)
     }
 }
 
-void guest_wait(struct guest *guest, enum guest_state state, int64_t timeout_ms, guest_done_fn done,
-                void *data)
+void guest_wait(struct guest *guest, enum guest_state state, bool or_rest, int64_t timeout_ms,
+                guest_done_fn done, void *data)
 {
     guest_wait_for(guest, &(struct waiter_spec){.kind = WAIT_STATE,
                                                 .state = state,
+                                                .or_rest = or_rest,
                                                 .timeout_ms = timeout_ms,
                                                 .done = done,
                                                 .data = data});
+}
+
+/* Of an instance that is over: as its start would have been answered. */
+static void tell_old_start(const struct guest *guest, int64_t instance, guest_done_fn done,
+                           void *data)
+{
+    struct store *store = guest->all->env.store;
+    struct store_instance old = {0};
+    struct err err = {0};
+    bool ran = false;
+    int r = store_instance_ran(store, instance, &ran, &err);
+
+    if (r == 0 && ran) {
+        done(data, guest, "it ran, and has ended since then", NULL);
+        return;
+    }
+    if (r == 0) {
+        r = store_instance_get(store, instance, &old, &err);
+    }
+    if (r == 0) {
+        const char *reason = words_name(&words_reason, (int)old.reason);
+
+        (void)err_set(&err, old.reason == REASON_config_error ? -ENOEXEC : -ECHILD,
+                      "guest '%s' failed (%s): %.800s", guest->name,
+                      reason != NULL ? reason : "unknown", old.message);
+    }
+    done(data, guest, NULL, &err);
+}
+
+void guest_await_start(struct guest *guest, int64_t instance, int64_t timeout_ms,
+                       guest_done_fn done, void *data)
+{
+    if (guest->instance.id == instance && state_has_process(guest->state)) {
+        guest_wait_for(guest,
+                       &(struct waiter_spec){
+                           .kind = WAIT_UP, .timeout_ms = timeout_ms, .done = done, .data = data});
+    } else {
+        tell_old_start(guest, instance, done, data);
+    }
 }

@@ -2,39 +2,22 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "daemon/guest_inside.h"
-#include "daemon/hand.h"
+#include "daemon/crash_point.h"
+#include "daemon/guest/ask.h"
+#include "daemon/guest/cable.h"
+#include "daemon/guest/device.h"
+#include "daemon/guest/tap.h"
+#include "daemon/hand/hand.h"
 #include "daemon/host/kvm.h"
-#include "daemon/lend.h"
 #include "proto/base/cleanup.h"
+#include "proto/base/lend.h"
 #include "proto/base/log.h"
+#include "proto/shmem.h"
+#include "proto/words.h"
 
 #define OPEN_MS 10000 /* for all files of a guest together */
-
-struct wanted {
-    enum resource_kind kind;
-    char *id;
-    char *where;
-    int64_t amount;
-    bool is_writable, is_readable;
-    int fd;                      /* to be granted; -1: none */
-    char identity[HAND_ID_SIZE]; /* of a file that was opened */
-    bool is_exclusive;
-};
-
-struct guest_ask {
-    struct guest *guest;
-    struct wanted items[GUEST_ASK_MAX];
-    size_t count;
-    bool is_whole; /* no further packet follows */
-    struct hand *hand;
-};
-
-static bool is_file(const struct wanted *item)
-{
-    return item->kind == RESOURCE_file || item->kind == RESOURCE_stream;
-}
 
 void guest_ask_drop(struct guest *guest)
 {
@@ -49,9 +32,21 @@ void guest_ask_drop(struct guest *guest)
     for (size_t i = 0; i < ask->count; i++) {
         free(ask->items[i].id);
         free(ask->items[i].where);
+        free(ask->items[i].vdev);
         cleanup_close(&ask->items[i].fd);
+        cleanup_close(&ask->items[i].other_fd);
     }
+    free(ask->taking);
     free(ask);
+}
+
+void guest_file_code(struct err *err)
+{
+    if (err->code == -ENOENT) {
+        err->code = -ENXIO; /* no such file; ENOENT would be: no such guest */
+    } else if (err->code == -EINVAL) {
+        err->code = -ENOEXEC; /* of the wrong kind; EINVAL would be: a wrong request */
+    }
 }
 
 /* Nothing is given: the qvm hears why and ends; whoever waits hears it with its FILE:LINE. */
@@ -64,6 +59,7 @@ static void deny(struct guest *guest, size_t index, const struct err *why)
 
     guest->doom_reason = REASON_denied;
     guest->doom = *why;
+    guest_file_code(&guest->doom);
     if (index < ask->count) {
         (void)err_prefix(&guest->doom, "%s: ", ask->items[index].where);
     }
@@ -71,6 +67,7 @@ static void deny(struct guest *guest, size_t index, const struct err *why)
     if (worker_send(guest->worker, CONTROL_deny, &packet, NULL, 0, &err) < 0) {
         guest_doom(guest, REASON_denied, &guest->doom);
     } else {
+        crash_point("deny sent");
         guest_ask_drop(guest);
         guest_denied_deadline(guest);
     }
@@ -78,23 +75,39 @@ static void deny(struct guest *guest, size_t index, const struct err *why)
 
 /* ---- the answer ---- */
 
-/* One packet of the grant, from item `first` on. */
+#define CABLE_FDS 2 /* its own end, the other */
+
+/* Add the item's descriptors to those of the packet. */
+static struct msg_granted grant_one(const struct wanted *item, size_t index, int *fds,
+                                    size_t *fd_count)
+{
+    struct msg_granted granted = {.item = (int64_t)index, .has_descriptor = item->fd >= 0};
+
+    if (item->fd >= 0) {
+        fds[(*fd_count)++] = item->fd;
+    }
+    if (item->other_fd >= 0) {
+        fds[(*fd_count)++] = item->other_fd;
+        granted.descriptors = CABLE_FDS;
+    }
+    return granted;
+}
+
+/* One packet of the grant, from item `first` on, of what no hand keeps. */
 static int send_part(struct guest *guest, size_t first, size_t *next, struct err *err)
 {
-    const struct guest_ask *ask = guest->ask;
+    struct guest_ask *ask = guest->ask;
     struct msg_granted items[MSG_PACKET_FDS];
     int fds[MSG_PACKET_FDS];
     struct msg_grant grant = {.items = items};
     size_t fd_count = 0;
     size_t i;
 
-    for (i = first; i < ask->count && grant.items_count < MSG_PACKET_FDS; i++) {
-        bool has_descriptor = ask->items[i].fd >= 0;
-
-        items[grant.items_count++] =
-            (struct msg_granted){.item = (int64_t)i, .has_descriptor = has_descriptor};
-        if (has_descriptor) {
-            fds[fd_count++] = ask->items[i].fd;
+    for (i = first; i < ask->count && grant.items_count < MSG_PACKET_FDS &&
+                    fd_count + CABLE_FDS <= MSG_PACKET_FDS;
+         i++) {
+        if (!ask->items[i].is_granted) {
+            items[grant.items_count++] = grant_one(&ask->items[i], i, fds, &fd_count);
         }
     }
     grant.more = i < ask->count;
@@ -102,11 +115,76 @@ static int send_part(struct guest *guest, size_t first, size_t *next, struct err
     return worker_send(guest->worker, CONTROL_grant, &grant, fds, fd_count, err);
 }
 
-static void grant(struct guest *guest)
+/* All that qvmd itself has to give, and the end of the grant. */
+static void grant_rest(struct guest *guest)
+{
+    struct err err = {0};
+    size_t next = 0;
+
+    do {
+        if (send_part(guest, next, &next, &err) < 0) {
+            guest_doom(guest, REASON_vmm_crash, &err);
+            return;
+        }
+        crash_point("grant sent");
+    } while (next < guest->ask->count);
+    guest_ask_drop(guest); /* and with it our copies of what was granted */
+}
+
+static void on_devices(struct guest *guest, size_t bad, struct hand *keeper, const struct err *why)
+{
+    struct err err = *why;
+
+    if (err.code == 0) {
+        (void)guest_devices_allow(guest, &err);
+    }
+    if (err.code != 0) {
+        deny(guest, bad, &err);
+    } else {
+        guest_ask_pass(guest, keeper, grant_rest);
+    }
+}
+
+/* Its devices come last: what was done to them is the most to be undone. */
+static void grant_devices(struct guest *guest)
+{
+    struct err err = {0};
+
+    if (guest->ask->taking == NULL) {
+        grant_rest(guest);
+    } else if (guest_devices_take(guest, guest->ask->taking, on_devices, &err) < 0) {
+        deny(guest, guest->ask->count, &err);
+    } else {
+        crash_point("hand made");
+    }
+}
+
+static void on_taps(struct guest *guest, size_t bad, struct hand *keeper, const struct err *why)
+{
+    if (why->code != 0) {
+        deny(guest, bad, why);
+    } else {
+        guest_ask_pass(guest, keeper, grant_devices);
+    }
+}
+
+static void grant_taps(struct guest *guest)
+{
+    struct err err = {0};
+    int r = guest_taps_take(guest, on_taps, &err);
+
+    if (r > 0) {
+        grant_devices(guest);
+    } else if (r < 0) {
+        deny(guest, guest->ask->count, &err);
+    }
+}
+
+static void grant(struct guest *guest, struct hand *keeper)
 {
     const struct guest_ask *ask = guest->ask;
     struct err err = {0};
-    size_t next = 0;
+    int r;
 
     for (size_t i = 0; i < ask->count; i++) {
         if (ask->items[i].kind == RESOURCE_memory) {
@@ -115,14 +193,19 @@ static void grant(struct guest *guest)
             guest->vcpus += ask->items[i].amount;
         }
     }
+    r = guest_ask_place(guest, &err);
+    if (r == -ESRCH) { /* nobody is left to be told of a refusal */
+        (void)err_set(&err, -ECHILD, "its qvm ended before it ran");
+        guest_doom(guest, REASON_vmm_crash, &err);
+    } else if (r < 0) {
+        deny(guest, guest_ask_placed(ask), &err);
+    }
+    if (r < 0) {
+        return;
+    }
     guest->was_granted = true;
-    do {
-        if (send_part(guest, next, &next, &err) < 0) {
-            guest_doom(guest, REASON_vmm_crash, &err);
-            return;
-        }
-    } while (next < ask->count);
-    guest_ask_drop(guest); /* and with it our copies of what was granted */
+    guest_cables_granted(guest);
+    guest_ask_pass(guest, keeper, grant_taps);
 }
 
 /* ---- the claim ---- */
@@ -142,50 +225,58 @@ static int open_kvm(struct guest_ask *ask, size_t *bad, struct err *err)
     return 0;
 }
 
-static int claim(struct guest *guest, size_t *bad, struct err *err)
+/* The loggers of the host, by name: a path is never taken from a qvm. */
+static int open_loggers(struct guest_ask *ask, size_t *bad, struct err *err)
 {
-    struct guest_ask *ask = guest->ask;
-    struct reserve_item items[GUEST_ASK_MAX] = {0};
-    size_t origin[GUEST_ASK_MAX];
-    size_t count = 0, bad_claim = 0;
-    int r;
-
     for (size_t i = 0; i < ask->count; i++) {
-        const struct wanted *item = &ask->items[i];
+        struct wanted *item = &ask->items[i];
+        bool is_syslog = strcmp(item->id, "syslog") == 0;
+        const char *path = is_syslog ? LOG_SYSLOG_PATH : LOG_JOURNAL_PATH;
 
-        if (item->kind == RESOURCE_kvm) {
-            continue; /* shared by all */
+        if (item->kind != RESOURCE_logger) {
+            continue;
         }
-        origin[count] = i;
-        items[count++] = (struct reserve_item){
-            .kind = item->kind,
-            .id = is_file(item) ? item->identity : item->id,
-            .name = item->id,
-            .amount = item->amount,
-            .is_exclusive = item->is_exclusive,
-        };
+        *bad = i;
+        if (!is_syslog && strcmp(item->id, "journal") != 0) {
+            return err_set(err, -EINVAL, "the host has no logger '%s'", item->id);
+        }
+        item->fd = log_connect(path);
+        if (item->fd < 0) {
+            return err_sys(err, item->fd, "the host has no %s at '%s'", item->id, path);
+        }
     }
-    r = reserve_claim(guest->all->env.store, &guest->all->env.limits, guest->instance.id, items,
-                      count, &bad_claim, err);
-    if (r < 0) {
-        *bad = bad_claim < count ? origin[bad_claim] : ask->count;
-    }
-    return r;
+    return 0;
 }
 
-static void claim_and_grant(struct guest *guest)
+/* `keeper`: the hand that keeps some of its files; NULL: none does. */
+static void claim_and_grant(struct guest *guest, struct hand *keeper)
 {
     struct err err = {0};
     size_t bad = guest->ask->count;
     int r = open_kvm(guest->ask, &bad, &err);
 
     if (r == 0) {
-        r = claim(guest, &bad, &err);
+        r = open_loggers(guest->ask, &bad, &err);
+    }
+    if (r == 0) {
+        r = guest_cables_take(guest, &bad, &err);
+    }
+    if (r == 0) {
+        r = guest_taps_check(guest, &bad, &err);
+    }
+    if (r == 0) {
+        r = guest_ask_claim(guest, &bad, &err);
+    }
+    if (r == 0) {
+        r = guest_shmem_ask(guest, &bad, &err);
+    }
+    if (r == 0) {
+        r = guest_keep_identity(guest, &err); /* from here on it may outlive us */
     }
     if (r < 0) {
         deny(guest, bad, &err);
     } else {
-        grant(guest);
+        grant(guest, keeper);
     }
 }
 
@@ -221,7 +312,7 @@ static const struct guest *find_holder(const struct guest *asker, const char *pa
 static size_t file_index(const struct guest_ask *ask, size_t n)
 {
     for (size_t i = 0; i < ask->count; i++) {
-        if (is_file(&ask->items[i]) && n-- == 0) {
+        if (ask_is_file(&ask->items[i]) && n-- == 0) {
             return i;
         }
     }
@@ -233,6 +324,7 @@ static void on_opened(void *data, struct hand_result *result)
     struct guest *guest = data;
     struct guest_ask *ask = guest->ask;
 
+    crash_point("files opened");
     ask->hand = NULL;
     if (result->err.code != 0) {
         size_t index = file_index(ask, result->bad);
@@ -250,10 +342,12 @@ static void on_opened(void *data, struct hand_result *result)
         struct wanted *item = &ask->items[file_index(ask, n)];
 
         item->fd = take_fd(&result->files[n].fd);
+        item->is_kept = result->files[n].is_kept;
+        item->file = n;
         item->is_exclusive = result->files[n].is_exclusive;
         (void)snprintf(item->identity, sizeof(item->identity), "%s", result->files[n].id);
     }
-    claim_and_grant(guest);
+    claim_and_grant(guest, result->keeper);
 }
 
 static void prepare(struct guest *guest)
@@ -266,22 +360,50 @@ static void prepare(struct guest *guest)
     for (size_t i = 0; i < ask->count; i++) {
         const struct wanted *item = &ask->items[i];
 
-        if (is_file(item)) {
+        if (ask_is_file(item)) {
             files[count++] = (struct hand_file){.path = item->id,
                                                 .is_readable = item->is_readable,
                                                 .is_writable = item->is_writable,
+                                                .is_socket = item->kind == RESOURCE_socket,
                                                 .is_stream = item->kind == RESOURCE_stream};
         }
     }
     if (count == 0) {
-        claim_and_grant(guest);
+        claim_and_grant(guest, NULL);
     } else if (hand_open_files(guest->all->env.hands, guest->owner, files, count, OPEN_MS,
                                on_opened, guest, &ask->hand, &err) < 0) {
         deny(guest, ask->count, &err);
+    } else {
+        crash_point("hand made");
     }
 }
 
 /* ---- the question ---- */
+
+/* Names of one kind are not to look like those of another: claims are compared by them. */
+static int check_name(const struct wanted *item, struct err *err)
+{
+    static const struct {
+        enum resource_kind kind;
+        const char *start;
+    } names[] = {
+        {RESOURCE_directory, "/"},      {RESOURCE_network, "peer:"},   {RESOURCE_network, "tap:"},
+        {RESOURCE_shmem, SHMEM_CREATE}, {RESOURCE_shmem, SHMEM_ALLOW}, {RESOURCE_shmem, SHMEM_DENY},
+    };
+    bool is_checked = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (names[i].kind == item->kind) {
+            is_checked = true;
+            if (strncmp(item->id, names[i].start, strlen(names[i].start)) == 0) {
+                return 0;
+            }
+        }
+    }
+    return !is_checked ? 0
+                       : err_set(err, -EINVAL, "its qvm asks for '%.100s', which is no %s",
+                                 item->id, words_name(&words_resource_kind, (int)item->kind));
+}
 
 static int copy_items(struct guest_ask *ask, const struct msg_ask *packet, struct err *err)
 {
@@ -295,13 +417,24 @@ static int copy_items(struct guest_ask *ask, const struct msg_ask *packet, struc
         *to = (struct wanted){.kind = (enum resource_kind)from->kind,
                               .id = strdup(from->id),
                               .where = strdup(from->where),
+                              .vdev = from->vdev != NULL ? strdup(from->vdev) : NULL,
                               .amount = from->amount,
                               .is_writable = from->is_writable,
                               .is_readable = from->is_readable,
-                              .fd = -1};
+                              .fd = -1,
+                              .other_fd = -1};
         ask->count++;
         if (to->id == NULL || to->where == NULL) {
             return err_set(err, -ENOMEM, "out of memory");
+        }
+        if (check_name(to, err) < 0) {
+            return -EINVAL;
+        }
+        if (to->kind == RESOURCE_hostcpu ||
+            (to->kind == RESOURCE_cpu && place_read(from, &to->wish, err) < 0)) {
+            return to->kind == RESOURCE_cpu
+                       ? -EINVAL
+                       : err_set(err, -EINVAL, "its qvm asks for a CPU instead of vCPUs");
         }
     }
     return 0;

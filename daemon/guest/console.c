@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#include "daemon/guest_inside.h"
-#include "daemon/instance_dir.h"
-#include "daemon/lend.h"
+#include "daemon/guest/inside.h"
+#include "daemon/worker/feed.h"
 #include "proto/base/cleanup.h"
+#include "proto/base/lend.h"
 #include "proto/base/log.h"
 #include "proto/console.h"
 
@@ -24,6 +24,9 @@ void guest_take_ring(struct guest *guest, int ring_fd)
     console_ring_unmap(guest->ring);
     guest->ring = ring;
     guest->ring_instance = guest->instance.id;
+    if (guest->feed != NULL) {
+        feed_set_ring(guest->feed, ring, guest->console_offset);
+    }
 }
 
 static int check_up(const struct guest *guest, struct err *err)
@@ -38,6 +41,15 @@ static int check_up(const struct guest *guest, struct err *err)
                        worker_is_connected(guest->worker) ? " yet" : "");
     }
     return 0;
+}
+
+/* A connection that broke just now is one that was not there. */
+static int say_broken(const struct guest *guest, int r, struct err *err)
+{
+    if (r != -ENOTCONN && r != -EPIPE && r != -ECONNRESET) {
+        return r;
+    }
+    return err_set(err, -EALREADY, "the qvm of guest '%s' does not answer", guest->name);
 }
 
 int guest_attach(struct guest *guest, const struct msg_attach *attach, int *fd, struct err *err)
@@ -55,7 +67,7 @@ int guest_attach(struct guest *guest, const struct msg_attach *attach, int *fd, 
     cleanup_close(&pair[1]);
     if (r < 0) {
         cleanup_close(&pair[0]);
-        return r;
+        return say_broken(guest, r, err);
     }
     *fd = pair[0];
     return 0;
@@ -73,30 +85,5 @@ int guest_type(struct guest *guest, const uint8_t *data, size_t size, struct err
         data += part;
         size -= part;
     }
-    return r;
-}
-
-int guest_console_read(const struct guest *guest, uint64_t offset, uint8_t *buffer, size_t size,
-                       struct msg_console_data *data, struct err *err)
-{
-    uint64_t lost = 0;
-
-    if (guest->ring == NULL) {
-        return err_set(err, -EALREADY, "guest '%s' has said nothing that is kept", guest->name);
-    }
-    data->data = buffer;
-    data->data_size = console_ring_read(guest->ring, &offset, buffer, size, &lost);
-    data->next = (int64_t)(offset & INT64_MAX);
-    data->lost = (int64_t)(lost & INT64_MAX);
-    data->instance = guest->ring_instance;
-    return 0;
-}
-
-int guest_read_log(const struct guest *guest, size_t size, char **data, size_t *data_size,
-                   struct err *err)
-{
-    if (guest->instance.id == 0) {
-        return err_set(err, -ENOENT, "guest '%s' has not run yet", guest->name);
-    }
-    return instance_log_tail(guest->all->env.log_fd, guest->name, size, data, data_size, err);
+    return say_broken(guest, r, err);
 }

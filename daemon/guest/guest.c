@@ -1,17 +1,25 @@
-#include "daemon/guest.h"
+#include "daemon/guest/guest.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "daemon/events.h"
-#include "daemon/guest_inside.h"
+#include "daemon/guest/cable.h"
+#include "daemon/guest/device.h"
+#include "daemon/guest/dma_watch.h"
+#include "daemon/guest/exit_watch.h"
+#include "daemon/guest/inside.h"
+#include "daemon/guest/many.h"
 #include "daemon/host/clock.h"
-#include "daemon/instance_dir.h"
-#include "daemon/lend.h"
+#include "daemon/host/users.h"
+#include "daemon/worker/feed.h"
+#include "daemon/worker/spare.h"
 #include "proto/base/cleanup.h"
+#include "proto/base/lend.h"
 #include "proto/base/log.h"
 #include "proto/console.h"
+#include "proto/settings.h"
 
 struct guest *guest_find(const struct guests *guests, const char *name)
 {
@@ -53,9 +61,19 @@ const char *guest_name(const struct guest *guest)
     return guest->name;
 }
 
+uid_t guest_owner(const struct guest *guest)
+{
+    return guest->owner;
+}
+
 const char *guest_definition(const struct guest *guest)
 {
     return guest->definition;
+}
+
+const struct msg_settings *guest_settings(const struct guest *guest)
+{
+    return &guest->settings;
 }
 
 int64_t guest_instance(const struct guest *guest)
@@ -89,10 +107,17 @@ void guest_describe(const struct guest *guest, struct guest_times *times, struct
         .pid = is_live ? last->pid : 0,
         .vcpus = is_live ? guest->vcpus : 0,
         .memory = is_live ? guest->memory : 0,
+        .cpus = is_live && guest->own_cpus_text[0] != '\0' ? lend(guest->own_cpus_text) : NULL,
         .started = last->id != 0 ? times->started : NULL,
         .ended = times->ended[0] != '\0' ? times->ended : NULL,
         .reboots = is_live ? last->reboots : 0,
+        .last_reset = is_live && last->reboots > 0 && guest->last_reset[0] != '\0'
+                          ? lend(guest->last_reset)
+                          : NULL,
         .restarts = last->restarts,
+        .tries = last->tries,
+        .restart = guest->settings.restart,
+        .enabled = guest->settings.enabled,
         .generation = guest->generation,
         .owner = lend(guest->owner_name),
         .owner_uid = guest->owner,
@@ -102,6 +127,11 @@ void guest_describe(const struct guest *guest, struct guest_times *times, struct
 
         info->uptime_ms = now_ns > started_ns ? (now_ns - started_ns) / 1000000 : 0;
     }
+    if (guest->state == STATE_backoff) {
+        int64_t left_ns = guest_retry_left_ms(guest) * 1000000;
+
+        info->next_start = clock_text(clock_real_ns() + left_ns, times->next_start);
+    }
     if (!is_live) {
         info->reason = (int)last->reason;
         info->message = last->message[0] != '\0' ? lend(last->message) : NULL;
@@ -110,6 +140,20 @@ void guest_describe(const struct guest *guest, struct guest_times *times, struct
 }
 
 /* ---- definitions ---- */
+
+/* As they were written; what cannot be read is as for a new guest. */
+static void read_settings(struct guest *guest, const char *text)
+{
+    struct err err = {0};
+
+    if (text == NULL || text[0] == '\0' ||
+        msg_decode(MSG_settings, text, strlen(text), false, &guest->settings, &err) < 0) {
+        settings_init(&guest->settings);
+    }
+    if (err.code != 0) {
+        log_error("guest: settings not read guest=%s why=\"%s\"", guest->name, err.msg);
+    }
+}
 
 struct guest *guest_insert(struct guests *guests, const struct store_guest *row)
 {
@@ -122,14 +166,19 @@ struct guest *guest_insert(struct guests *guests, const struct store_guest *row)
     }
     guest->all = guests;
     (void)snprintf(guest->name, sizeof(guest->name), "%s", row->name);
+    read_settings(guest, row->settings);
     guest->owner = row->owner;
-    peer_user_name(row->owner, guest->owner_name);
+    users_name(row->owner, guest->owner_name);
     guest->generation = row->generation;
     guest->desired = row->desired;
     guest->state = STATE_defined;
-    guest->dir_fd = -1;
+    guest->dir_fd = guest->cgroup_fd = -1;
     LIST_INIT(&guest->waiters);
     LIST_INIT(&guest->queries);
+    LIST_INIT(&guest->acts);
+    LIST_INIT(&guest->dumpings);
+    LIST_INIT(&guest->readers);
+    guest_logs_init(guest);
     (void)uv_timer_init(guests->env.loop, &guest->timer); /* cannot fail */
     guest->timer.data = guest;
     TAILQ_FOREACH(after, &guests->list, link)
@@ -151,155 +200,29 @@ static void on_timer_closed(uv_handle_t *handle)
 {
     struct guest *guest = handle->data;
 
+    msg_fini(MSG_settings, &guest->settings);
     free(guest->definition);
     free(guest);
 }
 
-/* Take it out of memory; its process, if it has one, lives on. */
-static void guest_forget(struct guest *guest, int code, const char *why)
+void guest_forget(struct guest *guest, int code, const char *why)
 {
     guest->is_gone = true;
     guest_wake_all(guest, code, why);
+    guest_readers_fail(guest, code, why);
     guest_queries_fail(guest);
+    guest_acts_fail(guest, code, why);
+    guest_dumps_fail(guest, code, why);
     guest_ask_drop(guest);
     worker_destroy(take_ptr(guest->worker));
+    feed_destroy(take_ptr(guest->feed));
     console_ring_unmap(take_ptr(guest->ring));
+    guest_figures_destroy(guest->all, take_ptr(guest->figures), guest->is_wary);
     cleanup_close(&guest->dir_fd);
+    cleanup_close(&guest->cgroup_fd);
     TAILQ_REMOVE(&guest->all->list, guest, link);
     guest->all->count--;
     uv_close((uv_handle_t *)&guest->timer, on_timer_closed);
-}
-
-/* Write the row and the event of a definition; `*generation` is that of the row. */
-static int write_definition(struct guests *guests, const struct store_guest *row,
-                            enum guest_define_for purpose, int64_t *generation, struct err *err)
-{
-    struct store *store = guests->env.store;
-    auto_tx struct store_tx tx = {0};
-    struct msg_event event = {.what = lend("defined"), .guest = lend(row->name), .uid = row->owner};
-    char time[EVENTS_TIME_SIZE];
-    int r = purpose == GUEST_DEFINE_TO_START ? store_begin_light(store, &tx, err)
-                                             : store_begin(store, &tx, err);
-
-    if (r == 0) {
-        r = store_guest_put(store, row, generation, err);
-    }
-    if (r == 0) {
-        r = events_write(guests->env.events, &event, time, err);
-    }
-    if (r == 0) {
-        r = store_commit(&tx, err);
-    }
-    if (r == 0) {
-        events_publish(guests->env.events, &event);
-    }
-    return r;
-}
-
-static int define_new(struct guests *guests, struct store_guest *row, enum guest_define_for purpose,
-                      struct guest **guest, struct err *err)
-{
-    int r;
-
-    if (guests->count >= guests->env.guests_max) {
-        return err_set(err, -EAGAIN, "%zu guests are defined, and that is the most there may be",
-                       guests->count);
-    }
-    r = write_definition(guests, row, purpose, &row->generation, err);
-    if (r < 0) {
-        return r;
-    }
-    *guest = guest_insert(guests, row);
-    return *guest != NULL ? 0 : err_set(err, -ENOMEM, "out of memory");
-}
-
-static int define_again(struct guest *guest, struct store_guest *row, enum guest_define_for purpose,
-                        const char **note, struct err *err)
-{
-    char *definition;
-    int r;
-
-    if (strcmp(guest->definition, row->definition) == 0) {
-        *note = "it was defined so already";
-        return 0;
-    }
-    if (state_has_process(guest->state)) {
-        return err_set(err, -EALREADY, "guest '%s' is %s, with another definition; stop it first",
-                       guest->name, words_name(&words_state, (int)guest->state));
-    }
-    definition = strdup(row->definition);
-    if (definition == NULL) {
-        return err_set(err, -ENOMEM, "out of memory");
-    }
-    r = write_definition(guest->all, row, purpose, &row->generation, err);
-    if (r < 0) {
-        free(definition);
-        return r;
-    }
-    free(guest->definition);
-    guest->definition = definition;
-    guest->generation = row->generation;
-    return 0;
-}
-
-int guest_define(struct guests *guests, const char *name, const struct msg_definition *definition,
-                 enum guest_define_for purpose, const struct guest_caller *caller,
-                 struct guest **result, const char **note, struct err *err)
-{
-    struct store_guest row = {.owner = caller->uid, .desired = STATE_stopped, .policy = POLICY_no};
-    auto_free char *text = msg_encode(MSG_definition, definition);
-    struct guest *guest = guest_find(guests, name);
-    int r;
-
-    if (text == NULL) {
-        return err_set(err, -EINVAL, "the definition holds text that is not UTF-8");
-    }
-    row.definition = text;
-    (void)snprintf(row.name, sizeof(row.name), "%s", name);
-    if (guest == NULL) {
-        return define_new(guests, &row, purpose, result, err);
-    }
-    if (guest_check_caller(guest, caller, NULL) < 0) {
-        return err_set(err, -EEXIST, "there is a guest '%s' already; it belongs to user '%s'", name,
-                       guest->owner_name);
-    }
-    row.owner = guest->owner; /* an admin may define it anew, and does not take it away */
-    r = define_again(guest, &row, purpose, note, err);
-    if (r == 0) {
-        *result = guest;
-    }
-    return r;
-}
-
-int guest_undefine(struct guest *guest, const struct guest_caller *caller, struct err *err)
-{
-    struct guests *guests = guest->all;
-    auto_tx struct store_tx tx = {0};
-    struct msg_event event = {.what = lend("undefined"), .guest = guest->name, .uid = caller->uid};
-    char time[EVENTS_TIME_SIZE];
-    int r;
-
-    if (state_has_process(guest->state)) {
-        return err_set(err, -EALREADY, "guest '%s' is %s; stop it first", guest->name,
-                       words_name(&words_state, (int)guest->state));
-    }
-    r = store_begin(guests->env.store, &tx, err);
-    if (r == 0) {
-        r = store_guest_delete(guests->env.store, guest->name, err);
-    }
-    if (r == 0) {
-        r = events_write(guests->env.events, &event, time, err);
-    }
-    if (r == 0) {
-        r = store_commit(&tx, err);
-    }
-    if (r < 0) {
-        return r;
-    }
-    events_publish(guests->env.events, &event);
-    instance_log_remove(guests->env.log_fd, guest->name);
-    guest_forget(guest, -ENOENT, "the guest was undefined");
-    return 0;
 }
 
 /* ---- all of them ---- */
@@ -309,19 +232,30 @@ static void on_reconcile(uv_timer_t *timer)
     guests_reconcile(timer->data);
 }
 
-static void on_log_time(uv_timer_t *timer)
+static void on_record_time(uv_timer_t *timer)
 {
-    guests_bound_logs(timer->data);
+    guests_bound_records(timer->data);
+}
+
+static void on_record(void *context)
+{
+    struct guests *guests = context;
+
+    if (uv_is_active((uv_handle_t *)&guests->record_timer) == 0) {
+        (void)uv_timer_start(&guests->record_timer, on_record_time, GUEST_RECORD_MS, 0);
+    }
 }
 
 static void start_timers(struct guests *guests)
 {
-    (void)uv_timer_init(guests->env.loop, &guests->reconcile); /* cannot fail */
-    (void)uv_timer_init(guests->env.loop, &guests->log_timer); /* cannot fail */
-    guests->reconcile.data = guests->log_timer.data = guests;
-    guests->open_timers = 2;
+    (void)uv_timer_init(guests->env.loop, &guests->reconcile);    /* cannot fail */
+    (void)uv_timer_init(guests->env.loop, &guests->record_timer); /* cannot fail */
+    (void)uv_timer_init(guests->env.loop, &guests->leave_timer);  /* cannot fail */
+    (void)uv_timer_init(guests->env.loop, &guests->shmem_timer);  /* cannot fail */
+    guests->reconcile.data = guests->record_timer.data = guests;
+    guests->leave_timer.data = guests->shmem_timer.data = guests;
+    guests->open_timers = 4;
     (void)uv_timer_start(&guests->reconcile, on_reconcile, GUEST_RECONCILE_MS, GUEST_RECONCILE_MS);
-    (void)uv_timer_start(&guests->log_timer, on_log_time, GUEST_LOG_MS, GUEST_LOG_MS);
 }
 
 int guests_create(const struct guests_env *env, struct guests **result, struct err *err)
@@ -335,13 +269,28 @@ int guests_create(const struct guests_env *env, struct guests **result, struct e
         return err_set(err, -ENOMEM, "out of memory");
     }
     guests->env = *env;
+    guests->last_act = clock_real_ns();
     TAILQ_INIT(&guests->list);
     LIST_INIT(&guests->releases);
+    LIST_INIT(&guests->manys);
+    LIST_INIT(&guests->cables);
+    LIST_INIT(&guests->all_leavers);
     r = process_boot_id(guests->boot_id, err);
+    if (r == 0) {
+        r = guests_drain_read(guests, err);
+    }
     if (r == 0) {
         r = store_guest_list(env->store, &rows, &count, err);
     }
+    if (r == 0) {
+        r = exit_watch_create(env->loop, on_record, guests, &guests->exit_watch, err);
+    }
+    if (r == 0) {
+        r = guests_make_spares(guests, err);
+    }
     if (r < 0) {
+        store_guests_free(rows, count);
+        exit_watch_destroy(guests->exit_watch);
         free(guests);
         return r;
     }
@@ -373,10 +322,21 @@ void guests_destroy(struct guests *guests)
     if (guests == NULL) {
         return;
     }
+    many_abandon_all(guests);
+    guests_shmem_destroy(guests);
     while ((guest = TAILQ_FIRST(&guests->list)) != NULL) {
         guest_forget(guest, -ECANCELED, "qvmd is ending; guests go on without it");
     }
+    guests_cables_close(guests);
     guest_release_drop_all(guests);
+    guests_devices_sweep_end(guests);
+    guests_device_clear_end(guests);
+    dma_watch_destroy(take_ptr(guests->dma_watch));
+    guests_leave_now(guests); /* which asks whose group it is */
+    spares_destroy(take_ptr(guests->spares));
     uv_close((uv_handle_t *)&guests->reconcile, on_closed);
-    uv_close((uv_handle_t *)&guests->log_timer, on_closed);
+    exit_watch_destroy(take_ptr(guests->exit_watch));
+    uv_close((uv_handle_t *)&guests->record_timer, on_closed);
+    uv_close((uv_handle_t *)&guests->leave_timer, on_closed);
+    uv_close((uv_handle_t *)&guests->shmem_timer, on_closed);
 }

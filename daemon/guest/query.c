@@ -1,7 +1,7 @@
 /* Questions to a living qvm; an answer that does not come in time is not waited for. */
 #include <stdlib.h>
 
-#include "daemon/guest_inside.h"
+#include "daemon/guest/inside.h"
 
 struct query {
     LIST_ENTRY(query) link;

@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/guest_inside.h"
-#include "daemon/hand.h"
+#include "daemon/crash_point.h"
+#include "daemon/guest/device.h"
+#include "daemon/guest/inside.h"
+#include "daemon/hand/hand.h"
 #include "proto/base/log.h"
 
 #define UNLOCK_MS 30000
@@ -21,12 +23,21 @@ struct guest_release {
     uid_t owner;
     int64_t instance;
     struct reserve_held *held;
-    size_t count, next; /* held[next..] are still to be looked at */
-    struct hand *hand;  /* NULL and still in the list: to be tried again */
-    bool is_late;       /* failed once: nobody of ours waits for it any more */
+    size_t count, next;    /* held[next..] are still to be looked at */
+    struct hand *hand;     /* NULL, as the next, and still in the list: to be tried again */
+    struct giving *giving; /* its devices come back */
+    bool has_given;
+    bool is_late; /* failed once: nobody of ours waits for it any more */
 };
 
 static void step(struct guest_release *release);
+
+/* Whether the kernel has a lock on it, which may outlive the process. */
+static bool is_locked(const struct reserve_held *held)
+{
+    return held->is_exclusive && held->kind != RESOURCE_hostcpu && held->kind != RESOURCE_device &&
+           held->kind != RESOURCE_socket && held->kind != RESOURCE_network;
+}
 
 static void let_starter_go_on(struct guests *guests, const char *name)
 {
@@ -61,6 +72,7 @@ static void on_unlocked(void *data, struct hand_result *result)
 {
     struct guest_release *release = data;
 
+    crash_point("lock found free");
     release->hand = NULL;
     if (result->err.code != 0) {
         fail(release, &result->err);
@@ -70,13 +82,44 @@ static void on_unlocked(void *data, struct hand_result *result)
     step(release);
 }
 
-/* The next file, or the end. */
+static void on_given(void *data, const struct err *err)
+{
+    struct guest_release *release = data;
+
+    release->giving = NULL;
+    if (err->code != 0) {
+        fail(release, err);
+        return;
+    }
+    release->has_given = true;
+    step(release);
+}
+
+/* Its devices first: others may wait for them, and nothing that a file does holds them up. */
+static bool give_devices(struct guest_release *release)
+{
+    struct err err = {0};
+
+    if (!release->has_given &&
+        guest_devices_give(release->guests, release->instance, release->held, release->count,
+                           on_given, release, &release->giving, &err) < 0) {
+        fail(release, &err);
+        return true;
+    }
+    return release->giving != NULL;
+}
+
+/* The devices, the next file, or the end. */
 static void step(struct guest_release *release)
 {
     const struct reserve_held *held;
     struct err err = {0};
 
-    while (release->next < release->count && !release->held[release->next].is_exclusive) {
+    if (give_devices(release)) {
+        return;
+    }
+
+    while (release->next < release->count && !is_locked(&release->held[release->next])) {
         release->next++;
     }
     if (release->next == release->count) {
@@ -117,16 +160,16 @@ bool guest_holds_locks(const struct guests *guests, int64_t instance)
 {
     struct reserve_held *held = NULL;
     size_t count = 0;
-    bool is_exclusive = false;
+    bool has_locks = false;
 
     if (reserve_list(guests->env.store, instance, &held, &count, NULL) < 0) {
         return true;
     }
     for (size_t i = 0; i < count; i++) {
-        is_exclusive = is_exclusive || held[i].is_exclusive;
+        has_locks = has_locks || is_locked(&held[i]) || held[i].kind == RESOURCE_device;
     }
     reserve_held_free(held, count);
-    return is_exclusive;
+    return has_locks;
 }
 
 bool guest_is_releasing(const struct guests *guests, const char *name)
@@ -149,7 +192,7 @@ void guest_release_again(struct guests *guests)
     while (release != NULL) {
         struct guest_release *next = LIST_NEXT(release, link);
 
-        if (release->hand == NULL) {
+        if (release->hand == NULL && release->giving == NULL) {
             step(release);
         }
         release = next;
@@ -163,6 +206,9 @@ void guest_release_drop_all(struct guests *guests)
     while ((release = LIST_FIRST(&guests->releases)) != NULL) {
         if (release->hand != NULL) {
             hand_cancel(release->hand);
+        }
+        if (release->giving != NULL) {
+            guest_devices_give_cancel(release->giving);
         }
         LIST_REMOVE(release, link);
         reserve_held_free(release->held, release->count);

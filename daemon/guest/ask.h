@@ -1,0 +1,65 @@
+/* What a qvm has asked for, between the question and the answer: for grant.c and claim.c alone. */
+#ifndef QVM_DAEMON_GUEST_ASK_H
+#define QVM_DAEMON_GUEST_ASK_H
+
+#include "daemon/guest/inside.h"
+#include "daemon/guest/place.h"
+#include "daemon/hand/hand.h"
+#include "daemon/host/pci.h"
+
+struct taking;
+
+struct wanted {
+    enum resource_kind kind;
+    char *id;
+    char *where;
+    char *vdev; /* of a network: whose; NULL: not told */
+    int64_t amount;
+    bool is_writable, is_readable;
+    int fd;                      /* to be granted; -1: none */
+    bool is_kept;                /* by the hand that opened it, which grants it */
+    bool is_granted;             /* and has been told to */
+    size_t file;                 /* its number among the files that the hand opened; of a device,
+                                  * the first after the container: its group, and then itself */
+    char identity[HAND_ID_SIZE]; /* of a file that was opened, or of a tap; else empty */
+    bool is_exclusive;
+    struct place_wish wish; /* of vCPUs */
+    int other_fd;           /* of a cable, whose `fd` is its own end: the other; -1: none */
+    char bdf[PCI_BDF_SIZE]; /* of a device: what it is on the host */
+    int group;
+};
+
+typedef void (*ask_then_fn)(struct guest *guest);
+
+struct guest_ask {
+    struct guest *guest;
+    struct wanted items[GUEST_ASK_MAX];
+    size_t count;
+    bool is_whole; /* no further packet follows */
+    struct hand *hand;
+    ask_then_fn then;      /* when all of them were */
+    struct taking *taking; /* devices; NULL: none */
+    void (*on_taken)(struct guest *guest, size_t bad, struct hand *keeper, const struct err *err);
+};
+
+static inline bool ask_is_file(const struct wanted *item)
+{
+    return item->kind == RESOURCE_file || item->kind == RESOURCE_stream ||
+           item->kind == RESOURCE_socket;
+}
+
+/* Let `keeper`, in whose callback we are, grant what it keeps, and call `then`; NULL: it keeps
+ * nothing, and `then` is called at once. A failure ends the qvm. */
+void guest_ask_pass(struct guest *guest, struct hand *keeper, ask_then_fn then);
+
+/* Claim all of it, with the CPUs of the host that belong to one guest at a time, or nothing; `*bad`
+ * is the item that cannot be had. Errors as of reserve_claim(), and -EPERM. */
+int guest_ask_claim(struct guest *guest, size_t *bad, struct err *err);
+
+/* Limit its control group, and put its threads where they are to run. */
+int guest_ask_place(const struct guest *guest, struct err *err);
+
+/* The vCPUs that most probably are to blame when that fails. */
+size_t guest_ask_placed(const struct guest_ask *ask);
+
+#endif
