@@ -1,4 +1,4 @@
-#include "daemon/client.h"
+#include "daemon/server/client.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -3,19 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/lend.h"
-#include "daemon/ops_inside.h"
-#include "daemon/store.h"
+#include "daemon/ops/inside.h"
+#include "daemon/store/store.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
-#include "proto/base/log.h"
-
-static void audit(const struct reply *reply, const char *what, const char *guest)
-{
-    const struct peer *peer = reply_peer(reply);
-
-    log_info("audit: %s guest=%s uid=%u pid=%d", what, guest, peer->uid, peer->pid);
-}
+#include "proto/base/lend.h"
 
 /* Answer with the guest as it is now, and perhaps a remark. */
 static void reply_outcome(struct reply *reply, const struct guest *guest, const char *note)
@@ -28,7 +20,7 @@ static void reply_outcome(struct reply *reply, const struct guest *guest, const 
     reply_result(reply, MSG_outcome, &outcome);
 }
 
-static void on_done(void *data, const struct guest *guest, const char *note, const struct err *err)
+void ops_on_done(void *data, const struct guest *guest, const char *note, const struct err *err)
 {
     if (err != NULL) {
         reply_error(data, err);
@@ -45,6 +37,25 @@ static void refuse(struct reply *reply, int code, const char *why)
     reply_error(reply, &err);
 }
 
+/* Whether each @N among the words has its source. */
+static int check_words(const struct msg_definition *definition, struct err *err)
+{
+    for (size_t i = 0; i < definition->words_count; i++) {
+        const char *word = definition->words[i];
+        char *end;
+
+        if (word[0] != '@') {
+            continue;
+        }
+        if (word[1] < '0' || word[1] > '9' ||
+            strtoul(word + 1, &end, 10) >= definition->sources_count || *end != '\0') {
+            return err_set(err, -EINVAL, "definition: '%s' names no source of the definition",
+                           word);
+        }
+    }
+    return 0;
+}
+
 /* Define what the request holds; false: the refusal was sent. */
 static bool define(struct ops *ops, struct reply *reply, const char *name,
                    const struct msg_definition *definition, enum guest_define_for purpose,
@@ -53,9 +64,8 @@ static bool define(struct ops *ops, struct reply *reply, const char *name,
     struct guest_caller caller = ops_caller(reply);
     struct err err = {0};
 
-    audit(reply, "define", name);
-    if (guest_define(ops->env.guests, name, definition, purpose, &caller, guest, note, &err) < 0) {
-        log_warn("audit: refused define guest=%s uid=%u why=\"%s\"", name, caller.uid, err.msg);
+    if (check_words(definition, &err) < 0 ||
+        guest_define(ops->env.guests, name, definition, purpose, &caller, guest, note, &err) < 0) {
         reply_error(reply, &err);
         return false;
     }
@@ -77,9 +87,9 @@ void op_define(struct ops *ops, struct reply *reply, const void *params)
     }
 }
 
-void op_undefine(struct ops *ops, struct reply *reply, const void *params)
+void op_set(struct ops *ops, struct reply *reply, const void *params)
 {
-    const struct msg_guest_params *wanted = params;
+    const struct msg_set_params *wanted = params;
     struct guest_caller caller = ops_caller(reply);
     struct guest *guest = ops_guest(ops, reply, wanted->name, true);
     struct err err = {0};
@@ -87,7 +97,23 @@ void op_undefine(struct ops *ops, struct reply *reply, const void *params)
     if (guest == NULL) {
         return;
     }
-    audit(reply, "undefine", wanted->name);
+    if (guest_set(guest, wanted->values, wanted->values_count, &caller, &err) < 0) {
+        reply_error(reply, &err);
+    } else {
+        reply_outcome(reply, guest, NULL);
+    }
+}
+
+void op_undefine(struct ops *ops, struct reply *reply, const void *params)
+{
+    const struct msg_change_params *wanted = params;
+    struct guest_caller caller = ops_caller(reply);
+    struct guest *guest = ops_guest(ops, reply, wanted->name, true);
+    struct err err = {0};
+
+    if (guest == NULL) {
+        return;
+    }
     if (guest_undefine(guest, &caller, &err) < 0) {
         reply_error(reply, &err);
     } else {
@@ -103,6 +129,14 @@ void op_start(struct ops *ops, struct reply *reply, const void *params)
     const char *note = NULL;
 
     if (wanted->definition != NULL) {
+        struct err err = {0};
+
+        /* What could not be started anyway is not defined either. */
+        if (guest_find(ops->env.guests, wanted->name) == NULL &&
+            guests_check_drain(ops->env.guests, &err) < 0) {
+            reply_error(reply, &err);
+            return;
+        }
         if (!define(ops, reply, wanted->name, wanted->definition, GUEST_DEFINE_TO_START, &guest,
                     &note)) {
             return;
@@ -113,8 +147,7 @@ void op_start(struct ops *ops, struct reply *reply, const void *params)
             return;
         }
     }
-    audit(reply, "start", wanted->name);
-    guest_start(guest, &caller, wanted->timeout_ms, on_done, reply);
+    guest_start(guest, &caller, wanted->timeout_ms, ops_on_done, reply);
 }
 
 void op_stop(struct ops *ops, struct reply *reply, const void *params)
@@ -124,20 +157,18 @@ void op_stop(struct ops *ops, struct reply *reply, const void *params)
     struct guest *guest = ops_guest(ops, reply, wanted->name, true);
 
     if (guest != NULL) {
-        audit(reply, "stop", wanted->name);
-        guest_stop(guest, &caller, wanted->timeout_ms, wanted->kill, on_done, reply);
+        guest_stop(guest, &caller, wanted->timeout_ms, wanted->kill, ops_on_done, reply);
     }
 }
 
 void op_kill(struct ops *ops, struct reply *reply, const void *params)
 {
-    const struct msg_guest_params *wanted = params;
+    const struct msg_change_params *wanted = params;
     struct guest_caller caller = ops_caller(reply);
     struct guest *guest = ops_guest(ops, reply, wanted->name, true);
 
     if (guest != NULL) {
-        audit(reply, "kill", wanted->name);
-        guest_kill(guest, &caller, on_done, reply);
+        guest_kill(guest, &caller, ops_on_done, reply);
     }
 }
 
@@ -147,7 +178,8 @@ void op_wait(struct ops *ops, struct reply *reply, const void *params)
     struct guest *guest = ops_guest(ops, reply, wanted->name, false);
 
     if (guest != NULL) {
-        guest_wait(guest, (enum guest_state)wanted->state, wanted->timeout_ms, on_done, reply);
+        guest_wait(guest, (enum guest_state)wanted->state, wanted->or_rest, wanted->timeout_ms,
+                   ops_on_done, reply);
     }
 }
 
@@ -187,80 +219,4 @@ void op_list(struct ops *ops, struct reply *reply, const void *params)
         }
     }
     reply_result(reply, MSG_guest_list, &list);
-}
-
-/* ---- show ---- */
-
-struct showing {
-    struct ops *ops;
-    struct reply *reply;
-};
-
-static size_t read_claims(const struct reserve_held *held, size_t count, struct msg_claim *claims)
-{
-    for (size_t i = 0; i < count; i++) {
-        claims[i] = (struct msg_claim){
-            .kind = (int)held[i].kind,
-            .id = held[i].name != NULL ? held[i].name : held[i].id,
-            .amount = held[i].amount,
-            .is_writable = held[i].is_exclusive,
-        };
-    }
-    return count;
-}
-
-static void on_state(void *data, const struct guest *guest, const struct msg_state *state)
-{
-    struct showing *showing = data;
-    struct reserve_held *held = NULL;
-    auto_free struct msg_claim *claims = NULL;
-    struct msg_definition definition = {0};
-    struct guest_times times;
-    struct msg_guest info;
-    struct msg_show show = {.guest = &info, .definition = &definition};
-    const char *text = guest_definition(guest);
-    struct err err = {0};
-    size_t count = 0;
-    int r = msg_decode(MSG_definition, text, strlen(text), false, &definition, &err);
-
-    if (r == 0) {
-        r = reserve_list(showing->ops->env.store, guest_instance(guest), &held, &count, &err);
-    }
-    claims = calloc(count + 1, sizeof(*claims));
-    if (r == 0 && claims == NULL) {
-        r = err_set(&err, -ENOMEM, "out of memory");
-    }
-    if (r < 0 || claims == NULL) {
-        reply_error(showing->reply, &err);
-    } else {
-        guest_describe(guest, &times, &info);
-        show.claims = claims;
-        show.claims_count = read_claims(held, count, claims);
-        if (state != NULL) {
-            show.vdevs = state->vdevs;
-            show.vdevs_count = state->vdevs_count;
-        }
-        reply_result(showing->reply, MSG_show, &show);
-    }
-    reserve_held_free(held, count);
-    msg_fini(MSG_definition, &definition);
-    free(showing);
-}
-
-void op_show(struct ops *ops, struct reply *reply, const void *params)
-{
-    const struct msg_guest_params *wanted = params;
-    struct guest *guest = ops_guest(ops, reply, wanted->name, false);
-    struct showing *showing;
-
-    if (guest == NULL) {
-        return;
-    }
-    showing = malloc(sizeof(*showing));
-    if (showing == NULL) {
-        refuse(reply, -ENOMEM, "out of memory");
-        return;
-    }
-    *showing = (struct showing){.ops = ops, .reply = reply};
-    guest_query(guest, on_state, showing);
 }

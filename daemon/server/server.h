@@ -12,6 +12,7 @@
 #include "daemon/peer.h"
 #include "proto/msg.h"
 
+struct audit;
 struct client;
 struct err;
 struct reply;
@@ -20,12 +21,15 @@ struct uv_loop_s;
 
 #define SERVER_BACKLOG     512
 #define SERVER_REPLIES_MAX 1024 /* requests of one client that wait for their answer */
+#define SERVER_ORPHANS_MAX 4096 /* and of one user who is no admin and whose connection is gone */
 
 struct server_settings {
     const char *path; /* of the socket; a leftover there is removed: hold the store's lock */
+    int fd; /* listens already, by another's hand; taken over in any case; -1: none does */
     mode_t mode;
     size_t clients_max, user_clients_max;
     struct peer_policy policy;
+    struct audit *audit; /* borrowed; NULL: changes and refusals are told in qvmd's log alone */
 };
 
 struct server_hooks {
@@ -48,6 +52,11 @@ void server_destroy(struct server *server);
 /* Who asks, and through which client; NULL when it is gone. */
 const struct peer *reply_peer(const struct reply *reply);
 struct client *reply_client(const struct reply *reply);
+
+/* Let somebody hear the answer before it is sent, also if nobody else hears it: the result as JSON
+ * (NULL: it could not be made, or was a descriptor), or the refusal. */
+typedef void (*reply_heard_fn)(void *data, const char *json, const struct err *err);
+void reply_listen(struct reply *reply, reply_heard_fn heard, void *data);
 
 /* Answer; `reply` is over then. Nobody hears it if the client is gone or wanted no answer. */
 void reply_result(struct reply *reply, enum msg_struct type, const void *result);

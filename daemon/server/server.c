@@ -1,8 +1,9 @@
-#include "daemon/server.h"
+#include "daemon/server/server.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -10,19 +11,29 @@
 #include <sys/un.h>
 #include <uv.h>
 
-#include "daemon/client.h"
+#include "daemon/server/audit.h"
+#include "daemon/server/client.h"
+#include "daemon/server/socket.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/base/log.h"
 
-#define ACCEPTS_MAX 32 /* at once; then the others have their turn */
+#define DEVICE_NAME_MAX 63  /* of a name in the pool, or a BDF */
+#define ACCEPTS_MAX     32  /* at once; then the others have their turn */
+#define NO_METHOD       "?" /* in the audit log, of a request that could not be read */
 
 struct reply {
     LIST_ENTRY(reply) link;
     struct server *server;
     struct client *client; /* NULL: gone */
     struct peer peer;
-    char *id; /* NULL: no answer is wanted */
+    char *id;             /* NULL: no answer is wanted */
+    const char *method;   /* NULL: the request could not be read */
+    reply_heard_fn heard; /* NULL: nobody listens */
+    void *heard_data;
+    bool is_change; /* that is told in the audit log; a refusal always is */
+    char guest[GUEST_NAME_MAX + 1];
+    char device[DEVICE_NAME_MAX + 1];
 };
 
 struct entry {
@@ -40,10 +51,16 @@ struct server {
     LIST_HEAD(, entry) clients;
     LIST_HEAD(, reply) replies;
     size_t client_count;
+    size_t orphan_count; /* replies whose client is gone */
+    bool is_ours;        /* the socket: we made it, and remove it */
     bool is_closing, is_closed;
 };
 
 static const char *const role_words[] = {"nobody", "viewer", "operator", "admin"};
+
+/* Not for everybody, but nothing is changed by them. */
+static const bool is_reading[METHOD_COUNT] = {
+    [METHOD_audit] = true, [METHOD_console_read] = true, [METHOD_log] = true};
 
 /* ---- replies ---- */
 
@@ -55,13 +72,35 @@ static void server_free_when_empty(struct server *server)
     }
 }
 
-static void reply_end(struct reply *reply)
+/* Who only looks is told of mistakes; what he may not do is for the audit log. */
+static bool is_told(const struct reply *reply, const struct err *refusal)
+{
+    if (reply->is_change || refusal == NULL) {
+        return reply->is_change;
+    }
+    return refusal->code == -EPERM || refusal->code == -EACCES || refusal->code == -EAGAIN ||
+           reply->method == NULL;
+}
+
+/* Each way to answer ends here: what was changed or refused is written down. */
+static void reply_end(struct reply *reply, const struct err *refusal)
 {
     struct server *server = reply->server;
 
+    if (is_told(reply, refusal)) {
+        audit_tell(
+            server->settings.audit,
+            &(struct audit_entry){.peer = &reply->peer,
+                                  .method = reply->method != NULL ? reply->method : NO_METHOD,
+                                  .guest = reply->guest,
+                                  .device = reply->device,
+                                  .refusal = refusal});
+    }
     LIST_REMOVE(reply, link);
     if (reply->client != NULL) {
         client_pay(reply->client);
+    } else {
+        server->orphan_count--;
     }
     free(reply->id);
     free(reply);
@@ -78,14 +117,26 @@ struct client *reply_client(const struct reply *reply)
     return reply->client;
 }
 
-static bool is_wanted(const struct reply *reply)
+void reply_listen(struct reply *reply, reply_heard_fn heard, void *data)
 {
+    reply->heard = heard;
+    reply->heard_data = data;
+}
+
+/* Let it be heard; true: the client is there and wants it, too. */
+static bool let_hear(const struct reply *reply, const char *json, const struct err *err)
+{
+    if (reply->heard != NULL) {
+        reply->heard(reply->heard_data, json, err);
+    }
     return reply->client != NULL && reply->id != NULL;
 }
 
 void reply_result(struct reply *reply, enum msg_struct type, const void *result)
 {
-    if (is_wanted(reply)) {
+    auto_free char *json = reply->heard != NULL ? msg_encode_told(type, result) : NULL;
+
+    if (let_hear(reply, json, NULL)) {
         char *line = msg_result_format(reply->id, type, result);
 
         if (line == NULL) {
@@ -97,36 +148,51 @@ void reply_result(struct reply *reply, enum msg_struct type, const void *result)
         }
         client_send(reply->client, line, -1);
     }
-    reply_end(reply);
+    reply_end(reply, NULL);
 }
 
 void reply_json(struct reply *reply, const char *json)
 {
-    if (is_wanted(reply)) {
+    if (let_hear(reply, json, NULL)) {
         client_send(reply->client, msg_result_format_json(reply->id, json), -1);
     }
-    reply_end(reply);
+    reply_end(reply, NULL);
 }
 
 void reply_error(struct reply *reply, const struct err *err)
 {
-    if (is_wanted(reply)) {
+    if (let_hear(reply, NULL, err)) {
         client_send(reply->client, msg_error_format(reply->id, err), -1);
     }
-    reply_end(reply);
+    reply_end(reply, err);
 }
 
 void reply_descriptor(struct reply *reply, int fd)
 {
-    if (is_wanted(reply)) {
+    if (let_hear(reply, NULL, NULL)) {
         client_send(reply->client, msg_result_format_json(reply->id, "{}"), fd);
     } else {
         cleanup_close(&fd);
     }
-    reply_end(reply);
+    reply_end(reply, NULL);
 }
 
 /* ---- requests ---- */
+
+/* What the audit log is to say of a request whose method is known. */
+static void note_request(struct reply *reply, const struct msg_request *request)
+{
+    const struct msg_method_info *method = &msg_methods[request->method];
+    const char *guest =
+        request->params != NULL ? msg_name_of(method->params, request->params) : NULL;
+    const char *device =
+        request->params != NULL ? msg_device_of(method->params, request->params) : NULL;
+
+    reply->method = method->name;
+    reply->is_change = method->role != MSG_ROLE_VIEWER && !is_reading[request->method];
+    (void)snprintf(reply->guest, sizeof(reply->guest), "%s", guest != NULL ? guest : "");
+    (void)snprintf(reply->device, sizeof(reply->device), "%s", device != NULL ? device : "");
+}
 
 static struct reply *reply_create(struct server *server, struct client *client, char *id)
 {
@@ -145,23 +211,46 @@ static struct reply *reply_create(struct server *server, struct client *client, 
     return reply;
 }
 
-/* May this peer call that now? Each refusal is told in the audit log. */
-static int check_request(struct client *client, const struct msg_request *request, struct err *err)
+/* Whether a user has left so many calls without waiting for their answers that no more are taken.
+ */
+static bool has_left_too_many(const struct server *server, uid_t uid)
+{
+    const struct reply *reply;
+    size_t count = 0;
+
+    if (server->orphan_count < SERVER_ORPHANS_MAX) {
+        return false;
+    }
+    LIST_FOREACH(reply, &server->replies, link)
+    {
+        count += reply->client == NULL && reply->peer.uid == uid;
+    }
+    return count >= SERVER_ORPHANS_MAX;
+}
+
+/* May this peer call that now? Who may not is told that, whatever else is wrong with the request.
+ */
+static int check_request(const struct server *server, struct client *client,
+                         const struct msg_request *request, int r, struct err *err)
 {
     const struct peer *peer = client_peer(client);
     const struct msg_method_info *method = &msg_methods[request->method];
     int needed = PEER_VIEWER + (int)method->role;
 
     if ((int)peer->role < needed) {
-        log_warn("audit: refused method=%s uid=%u pid=%d role=%s", method->name, peer->uid,
-                 peer->pid, role_words[peer->role]);
         return err_set(err, -EPERM, "user %u may not call '%s': that takes the role '%s'",
                        peer->uid, method->name, role_words[needed]);
     }
-    if (client_owed(client) >= SERVER_REPLIES_MAX) {
+    if (r == 0 && client_owed(client) >= SERVER_REPLIES_MAX) {
         return err_set(err, -EAGAIN, "too many requests of this connection wait for an answer");
     }
-    return 0;
+    if (r == 0 && peer->role != PEER_ADMIN && has_left_too_many(server, peer->uid)) {
+        return err_set(err, -EAGAIN,
+                       "user %u has left %d calls that are not done yet; an admin can end what "
+                       "they wait for",
+                       peer->uid, SERVER_ORPHANS_MAX);
+    }
+    return r;
 }
 
 static void on_line(void *context, struct client *client, char *line, size_t size)
@@ -172,14 +261,20 @@ static void on_line(void *context, struct client *client, char *line, size_t siz
     struct reply *reply = NULL;
     int r = msg_request_parse(line, size, &request, &err);
 
-    if (r == 0) {
-        r = check_request(client, &request, &err);
+    if (request.method >= 0) {
+        r = check_request(server, client, &request, r, &err);
     } else if (request.id == NULL) {
+        audit_tell(server->settings.audit, &(struct audit_entry){.peer = client_peer(client),
+                                                                 .method = NO_METHOD,
+                                                                 .refusal = &err});
         client_send(client, msg_error_format(NULL, &err), -1);
         msg_request_fini(&request);
         return;
     }
     reply = reply_create(server, client, take_ptr(request.id));
+    if (reply != NULL && request.method >= 0) {
+        note_request(reply, &request);
+    }
     if (reply == NULL) {
         client_close(client);
     } else if (r < 0) {
@@ -200,6 +295,7 @@ static void on_client_closed(void *context, struct client *client)
     {
         if (reply->client == client) {
             reply->client = NULL;
+            server->orphan_count++;
         }
     }
     LIST_FOREACH(entry, &server->clients, link)
@@ -231,13 +327,13 @@ static size_t count_of_user(const struct server *server, uid_t uid)
 }
 
 /* Say why and hang up, without waiting for anybody. */
-static void turn_away(int fd, const struct peer *peer, const char *why)
+static void turn_away(struct audit *audit, int fd, const struct peer *peer, const char *why)
 {
     struct err err = {0};
     auto_free char *line = NULL;
 
-    log_warn("audit: refused connection uid=%u pid=%d why=\"%s\"", peer->uid, peer->pid, why);
     (void)err_set(&err, -EAGAIN, "%s", why);
+    audit_tell(audit, &(struct audit_entry){.peer = peer, .method = "connect", .refusal = &err});
     line = msg_error_format(NULL, &err);
     if (line != NULL) {
         /* what does not fit into an empty socket buffer is lost to somebody who is turned away */
@@ -255,11 +351,11 @@ static void welcome(struct server *server, int accepted_fd)
         return;
     }
     if (count_of_user(server, peer.uid) >= server->settings.user_clients_max) {
-        turn_away(fd, &peer, "too many connections of this user");
+        turn_away(server->settings.audit, fd, &peer, "too many connections of this user");
         return;
     }
     if (server->client_count >= server->settings.clients_max) {
-        turn_away(fd, &peer, "too many connections");
+        turn_away(server->settings.audit, fd, &peer, "too many connections");
         return;
     }
     entry = calloc(1, sizeof(*entry));
@@ -296,65 +392,6 @@ static void on_connect(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* Does somebody answer there? Children of a dead qvmd may hold its socket for a moment. */
-static int check_vacant(const struct sockaddr_un *address, struct err *err)
-{
-    auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    struct ucred owner;
-    socklen_t size = sizeof(owner);
-
-    if (fd < 0) {
-        return err_sys(err, -errno, "cannot make a socket");
-    }
-    if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
-        return errno != EAGAIN ? 0
-                               : err_set(err, -EBUSY, "another qvmd answers at '%s', and is busy",
-                                         address->sun_path);
-    }
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size) == 0 && kill(owner.pid, 0) < 0 &&
-        errno == ESRCH) {
-        return 0;
-    }
-    return err_set(err, -EBUSY, "another qvmd (pid %d) answers at '%s'", (int)owner.pid,
-                   address->sun_path);
-}
-
-/* A socket that listens at `path`, in place of whatever an earlier daemon left there. */
-static int listen_at(const char *path, mode_t mode, int *result, struct err *err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    mode_t old_mask;
-    int r;
-
-    if (fd < 0) {
-        return err_sys(err, -errno, "cannot make a socket");
-    }
-    if (strlen(path) >= sizeof(address.sun_path)) {
-        return err_set(err, -ENAMETOOLONG, "the socket's path '%s' is longer than %zu bytes", path,
-                       sizeof(address.sun_path) - 1);
-    }
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    r = check_vacant(&address, err);
-    if (r < 0) {
-        return r;
-    }
-    if (unlink(path) < 0 && errno != ENOENT) {
-        return err_sys(err, -errno, "cannot remove the old socket '%s'", path);
-    }
-    old_mask = umask(0777 & ~mode);
-    r = bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-    (void)umask(old_mask);
-    if (r == 0 && listen(fd, SERVER_BACKLOG) < 0) {
-        r = -errno;
-    }
-    if (r < 0) {
-        return err_sys(err, r, "cannot listen at '%s'", path);
-    }
-    *result = take_fd(&fd);
-    return 0;
-}
-
 int server_create(struct uv_loop_s *loop, const struct server_settings *settings,
                   const struct server_hooks *hooks, void *context, struct server **result,
                   struct err *err)
@@ -367,7 +404,8 @@ int server_create(struct uv_loop_s *loop, const struct server_settings *settings
     if (server == NULL || path == NULL) {
         return err_set(err, -ENOMEM, "out of memory");
     }
-    r = listen_at(settings->path, settings->mode, &fd, err);
+    r = settings->fd >= 0 ? server_take_over(settings->fd, settings->mode, &fd, err)
+                          : server_listen(settings->path, settings->mode, &fd, err);
     if (r < 0) {
         return r;
     }
@@ -375,6 +413,7 @@ int server_create(struct uv_loop_s *loop, const struct server_settings *settings
         return err_set(err, -EIO, "cannot watch the socket '%s'", settings->path);
     }
     server->path = take_ptr(path);
+    server->is_ours = settings->fd < 0;
     server->settings = *settings;
     server->settings.path = server->path;
     server->hooks = hooks;
@@ -406,7 +445,9 @@ void server_destroy(struct server *server)
     while ((entry = LIST_FIRST(&server->clients)) != NULL) {
         client_close(entry->client); /* takes itself out of the list */
     }
-    (void)unlink(server->path); /* somebody may have removed it already */
+    if (server->is_ours) {
+        (void)unlink(server->path); /* somebody may have removed it already */
+    }
     (void)uv_poll_stop(&server->poll);
     cleanup_close(&server->fd);
     cleanup_close(&server->spare_fd);

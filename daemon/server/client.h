@@ -3,8 +3,8 @@
  * A client can make us hold at most CLIENT_OUT_MAX bytes of answers and MSG_LINE_MAX of a message;
  * what is more, comes too slowly or is not read ends its connection, and nobody else's. While many
  * answers wait for it, no further message is read. Loop thread. */
-#ifndef QVM_DAEMON_CLIENT_H
-#define QVM_DAEMON_CLIENT_H
+#ifndef QVM_DAEMON_SERVER_CLIENT_H
+#define QVM_DAEMON_SERVER_CLIENT_H
 
 #include <stdbool.h>
 #include <stddef.h>
