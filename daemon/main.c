@@ -8,18 +8,22 @@
 #include "daemon/config.h"
 #include "daemon/options.h"
 #include "daemon/rooms.h"
-#include "daemon/spawn.h"
+#include "daemon/service.h"
+#include "daemon/urgency.h"
+#include "daemon/worker/spawn.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/base/log.h"
 
 #define EXIT_USAGE 2
 
-static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP};
+static const int end_signals[] = {SIGTERM, SIGINT};
 
 struct daemon {
     uv_loop_t loop;
-    uv_signal_t signals[ARRAY_LEN(end_signals)];
+    uv_signal_t signals[ARRAY_LEN(end_signals)], reload;
+    struct service *service;
+    struct urgency *urgency;
     struct rooms *rooms;
 };
 
@@ -28,9 +32,12 @@ static void stop(struct daemon *daemon)
     for (size_t i = 0; i < ARRAY_LEN(end_signals); i++) {
         uv_close((uv_handle_t *)&daemon->signals[i], NULL);
     }
+    uv_close((uv_handle_t *)&daemon->reload, NULL);
     if (daemon->rooms != NULL) {
         rooms_close(daemon->rooms);
     }
+    service_destroy(take_ptr(daemon->service));
+    urgency_destroy(take_ptr(daemon->urgency));
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -41,7 +48,38 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     log_info("qvmd: ends signal=%d; guests go on", number);
+    service_stopping(daemon->service);
     stop(daemon);
+}
+
+static void on_reload(uv_signal_t *handle, int number)
+{
+    struct daemon *daemon = handle->data;
+    char note[ROOMS_NOTE_SIZE];
+    struct err err = {0};
+
+    (void)number;
+    if (!uv_is_closing((uv_handle_t *)handle) && daemon->rooms != NULL) {
+        (void)rooms_reload(daemon->rooms, note, &err); /* the log says how it went */
+    }
+}
+
+/* The configuration, as the command line leads to it. */
+static int read_config(void *context, struct config *config, struct err *err)
+{
+    int r = config_init(config, err);
+
+    return r == 0 ? options_read_config(context, config, err) : r;
+}
+
+/* It works without, too, and not as quickly. */
+static void be_urgent(struct daemon *daemon)
+{
+    struct err err = {0};
+
+    if (urgency_create(&daemon->loop, &daemon->urgency, &err) < 0) {
+        log_info("qvmd: waits for its turn as others do why=\"%s\"", err.msg);
+    }
 }
 
 static void announce(int ready_fd)
@@ -54,9 +92,11 @@ static void announce(int ready_fd)
     }
 }
 
-static int run(const struct config *config, int ready_fd, struct err *err)
+static int run(struct config *config, struct options *options, struct err *err)
 {
+    const struct rooms_source source = {.read = read_config, .context = options};
     struct daemon daemon = {0};
+    int listen_fd = -1;
     int r;
 
     if (uv_loop_init(&daemon.loop) != 0) {
@@ -67,11 +107,24 @@ static int run(const struct config *config, int ready_fd, struct err *err)
         daemon.signals[i].data = &daemon;
         (void)uv_signal_start(&daemon.signals[i], on_signal, end_signals[i]);
     }
-    r = rooms_open(&daemon.loop, config, &daemon.rooms, err);
+    (void)uv_signal_init(&daemon.loop, &daemon.reload); /* cannot fail here */
+    daemon.reload.data = &daemon;
+    (void)uv_signal_start(&daemon.reload, on_reload, SIGHUP);
+    r = service_create(&daemon.loop, &daemon.service, err);
+    if (r == 0) {
+        r = service_take_socket(daemon.service, &listen_fd, err);
+    }
+    if (r == 0) {
+        r = rooms_open(&daemon.loop, config, listen_fd, &source, &daemon.rooms, err);
+    }
     if (r < 0) {
         stop(&daemon);
     } else {
-        announce(ready_fd);
+        if (config->real_time) {
+            be_urgent(&daemon);
+        }
+        service_ready(daemon.service);
+        announce(options->ready_fd);
     }
     (void)uv_run(&daemon.loop, UV_RUN_DEFAULT); /* to its end: nothing is left in it */
     if (daemon.rooms != NULL) {
@@ -86,6 +139,7 @@ int main(int argc, char **argv)
     struct options options = {0};
     struct config config;
     struct err err = {0};
+    int status;
     int r = options_parse(argc, argv, &options, &err);
 
     if (r < 0) {
@@ -99,17 +153,18 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN); /* cannot fail for this one */
     log_to(STDERR_FILENO, LOG_DEFAULT_SET, getenv("JOURNAL_STREAM") != NULL);
     spawn_init();
-    r = config_init(&config, &err);
-    if (r == 0) {
-        r = options_read_config(&options, &config, &err);
-    }
-    if (r == 0) {
-        r = run(&config, options.ready_fd, &err);
+    r = read_config(&options, &config, &err);
+    if (r < 0) {
+        status = EXIT_USAGE; /* which does not become better by trying again */
+    } else if (options.wants_check) {
+        status = EXIT_SUCCESS;
+    } else {
+        r = run(&config, &options, &err);
+        status = r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     }
     config_fini(&config);
     if (r < 0) {
         (void)fprintf(stderr, "qvmd: %s\n", err.msg);
-        return EXIT_FAILURE;
     }
-    return EXIT_SUCCESS;
+    return status;
 }

@@ -13,26 +13,23 @@
 
 const char options_usage[] =
     "usage: qvmd [--config FILE] [--private DIR] [--worker FILE] [--vdevs DIR]\n"
-    "            [--ready-fd NUMBER] [--foreground]\n"
+    "            [--ready-fd NUMBER] [--foreground] [--check]\n"
     "  --config FILE   read FILE instead of " CONFIG_PATH "\n"
     "  --private DIR   keep everything in DIR: an instance of one's own\n"
     "  --worker FILE   the program that hosts one guest, instead of the configured one\n"
     "  --vdevs DIR     where vdev-NAME.so lie, instead of the configured directory\n"
     "  --ready-fd N    write a line to descriptor N, and close it, when the API can be used\n"
     "  --foreground    accepted for scripts; qvmd never goes to the background\n"
+    "  --check         only say whether the configuration is one for this host\n"
     "  --version       say which version this is\n"
     "  --help          say this\n";
 
 static const struct option table[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"private", required_argument, NULL, 'p'},
-    {"worker", required_argument, NULL, 'w'},
-    {"vdevs", required_argument, NULL, 'd'},
-    {"ready-fd", required_argument, NULL, 'r'},
-    {"foreground", no_argument, NULL, 'f'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'v'},
-    {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},   {"private", required_argument, NULL, 'p'},
+    {"worker", required_argument, NULL, 'w'},   {"vdevs", required_argument, NULL, 'd'},
+    {"ready-fd", required_argument, NULL, 'r'}, {"foreground", no_argument, NULL, 'f'},
+    {"check", no_argument, NULL, 'k'},          {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'v'},        {NULL, 0, NULL, 0},
 };
 
 static int read_fd(const char *text, int *fd, struct err *err)
@@ -72,6 +69,9 @@ static int take_option(struct options *options, int c, const char *word, struct 
     case 'v':
         options->wants_version = true;
         return 0;
+    case 'k':
+        options->wants_check = true;
+        return 0;
     case 'f':
         return 0;
     case ':':
@@ -107,7 +107,9 @@ static int take_path(const char *given, char **kept, const char **configured, st
     if (given == NULL) {
         return 0;
     }
-    *kept = realpath(given, NULL);
+    if (*kept == NULL) {
+        *kept = realpath(given, NULL);
+    }
     if (*kept == NULL) {
         return err_sys(err, -errno, "cannot use '%s'", given);
     }

@@ -13,7 +13,7 @@ struct options {
     const char *worker_path; /* NULL: as configured */
     const char *vdev_dir;    /* NULL: as configured */
     int ready_fd;            /* -1: nobody wants to be told that qvmd listens */
-    bool wants_help, wants_version;
+    bool wants_help, wants_version, wants_check;
 };
 
 extern const char options_usage[];

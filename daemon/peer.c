@@ -1,9 +1,8 @@
 #include "daemon/peer.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdbool.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "proto/base/cleanup.h"
@@ -78,22 +77,4 @@ int peer_read(int fd, const struct peer_policy *policy, struct peer *peer)
     *peer = (struct peer){
         .pid = cred.pid, .uid = cred.uid, .role = peer_role(policy, cred.uid, groups, count)};
     return 0;
-}
-
-void peer_user_name(uid_t uid, char name[PEER_NAME_SIZE])
-{
-    FILE *file = fopen("/etc/passwd", "re");
-    const struct passwd *entry = NULL;
-
-    (void)snprintf(name, PEER_NAME_SIZE, "%u", uid);
-    if (file == NULL) {
-        return;
-    }
-    while ((entry = fgetpwent(file)) != NULL) {
-        if (entry->pw_uid == uid) {
-            (void)snprintf(name, PEER_NAME_SIZE, "%s", entry->pw_name);
-            break;
-        }
-    }
-    (void)fclose(file); /* only read from */
 }

@@ -1,7 +1,6 @@
 /* Who is at the other end of a connection, and what that makes them.
  *
- * Credentials are those of the moment of connect() (unix(7): SO_PEERCRED, SO_PEERGROUPS). Nothing
- * here looks a name up anywhere but in /etc/passwd: directories behind NSS can hang. */
+ * Credentials are those of the moment of connect() (unix(7): SO_PEERCRED, SO_PEERGROUPS). */
 #ifndef QVM_DAEMON_PEER_H
 #define QVM_DAEMON_PEER_H
 
@@ -10,7 +9,6 @@
 
 #define PEER_NO_GROUP   ((gid_t)-1)
 #define PEER_GROUPS_MAX 65536 /* as many as the kernel allows (NGROUPS_MAX) */
-#define PEER_NAME_SIZE  65    /* bytes of a user's name with its end */
 
 /* The least role may nothing; the others are those of enum msg_role, plus one. */
 enum peer_role { PEER_STRANGER, PEER_VIEWER, PEER_OPERATOR, PEER_ADMIN };
@@ -33,8 +31,5 @@ int peer_read(int fd, const struct peer_policy *policy, struct peer *peer);
 /* The best role that a user with these groups has. */
 enum peer_role peer_role(const struct peer_policy *policy, uid_t uid, const gid_t *groups,
                          size_t count);
-
-/* The name of `uid` in /etc/passwd, or its number as text. */
-void peer_user_name(uid_t uid, char name[PEER_NAME_SIZE]);
 
 #endif
