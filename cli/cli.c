@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/text.h"
 #include "proto/base/err.h"
@@ -66,4 +67,70 @@ void cli_note(const struct cli *cli, const char *format, ...)
     (void)err_vset(&err, 0, format, args);
     va_end(args);
     (void)cli_fail(&err);
+}
+
+/* Written beside the one that is told, then made the one: a signal finds a whole sentence. */
+static char progress[2][160];
+static const char *volatile told_progress;
+
+void cli_tell_when_interrupted(const char *format, ...)
+{
+    char *next = told_progress == progress[0] ? progress[1] : progress[0];
+    va_list args;
+
+    if (format == NULL) {
+        told_progress = NULL;
+        return;
+    }
+    va_start(args, format);
+    (void)vsnprintf(next, sizeof(progress[0]), format, args);
+    va_end(args);
+    told_progress = next;
+}
+
+static void write_text(const char *text)
+{
+    (void)!write(STDERR_FILENO, text, strlen(text)); /* nobody is left to be told */
+}
+
+void cli_on_interrupt(int number)
+{
+    const char *more = told_progress;
+
+    (void)number;
+    write_text("\nqvmctl: interrupted");
+    if (more != NULL) {
+        write_text(": ");
+        write_text(more);
+    }
+    write_text("\n");
+    _exit(STATUS_INTERRUPTED);
+}
+
+static int stdout_errno; /* of the first failure */
+
+void cli_flush(void)
+{
+    if (fflush(stdout) != 0 && stdout_errno == 0) {
+        stdout_errno = errno;
+    }
+}
+
+int cli_end(int status)
+{
+    struct err err;
+
+    cli_flush();
+    if (stdout_errno == 0 && !ferror(stdout)) {
+        return status;
+    }
+    if (stdout_errno == 0) { /* it was a write in between, whose cause is lost */
+        (void)err_set(&err, -EIO, "not all could be written to stdout");
+        return cli_fail(&err);
+    }
+    if (stdout_errno != EPIPE) {
+        (void)err_set(&err, -EIO, "stdout cannot be written: %s", strerrordesc_np(stdout_errno));
+        return cli_fail(&err);
+    }
+    return status != STATUS_OK ? status : STATUS_FAILED;
 }

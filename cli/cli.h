@@ -9,8 +9,10 @@
 #include <stdint.h>
 
 struct err;
+struct msg_guest;
 
 #define CLI_SOCKET_DEFAULT "/run/qvm/qvmd.sock"
+#define CLI_REQUEST_ID_MAX 63 /* bytes; `/NAME` is put behind it */
 #define CLI_SOCKET_ENV     "QVM_SOCKET"
 
 /* Exit statuses of qvmctl(1). What qvmd refuses has its status in proto/errors.def. */
@@ -33,6 +35,9 @@ struct cli {
     int64_t timeout_ms; /* 0: not given */
     enum cli_format format;
     bool no_headers, quiet, strict, wide;
+    const char *request_id;                           /* NULL: none */
+    bool all;                                         /* --all, of commands that take guests */
+    bool (*all_means)(const struct msg_guest *guest); /* those that it means; NULL: every one */
 };
 
 /* qvmd cannot be reached, or is gone: error code of client.h, status STATUS_UNREACHABLE. */
@@ -50,6 +55,18 @@ int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A remark on stderr unless -q: "qvmctl: SENTENCE". */
 void cli_note(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The handler of SIGINT: says that it was interrupted, and what cli_tell_when_interrupted() was
+ * given last. Ends the process. */
+void cli_on_interrupt(int number);
+void cli_tell_when_interrupted(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Write out what was printed on stdout. What fails is remembered for cli_end(). */
+void cli_flush(void);
+
+/* The exit status of qvmctl when the command had `status`: output that did not arrive is a failure,
+ * said unless somebody had closed the pipe because he saw enough. */
+int cli_end(int status);
 
 /* Whether `text` begins with FILE:LINE: */
 bool cli_begins_with_place(const char *text);

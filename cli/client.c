@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -63,6 +64,9 @@ int client_init(struct client *client, const struct cli *cli, int64_t patience_m
 
     *client = (struct client){.fd = -1, .path = cli->socket, .passed_fd = -1};
     client_set_patience(client, patience_ms);
+    if (*cli->socket == '\0') {
+        return err_set(err, -EINVAL, "the socket's path is empty");
+    }
     if (strlen(cli->socket) >= sizeof(address.sun_path)) {
         return err_set(err, -EINVAL, "the socket's path is longer than %zu bytes",
                        sizeof(address.sun_path) - 1);
@@ -72,7 +76,7 @@ int client_init(struct client *client, const struct cli *cli, int64_t patience_m
     if (client->fd < 0) {
         return err_set(err, -EIO, "a socket cannot be made: %s", strerrordesc_np(errno));
     }
-    if (patience_ms >= 0) { /* bounds connect() and send() */
+    if (patience_ms >= 0) { /* bounds connect() */
         (void)setsockopt(client->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
     }
     if (connect(client->fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
@@ -102,38 +106,6 @@ static int fail_closed(struct err *err)
                    "asked for may have happened: see `qvmctl list`");
 }
 
-static int send_line(struct client *client, const char *line, struct err *err)
-{
-    size_t size = strlen(line);
-
-    while (size > 0) {
-        ssize_t sent = send(client->fd, line, size, MSG_NOSIGNAL);
-
-        if (sent >= 0) {
-            line += sent;
-            size -= (size_t)sent;
-        } else if (errno == EAGAIN) {
-            return fail_timeout(client, err);
-        } else if (errno != EINTR) {
-            return fail_closed(err);
-        }
-    }
-    return 0;
-}
-
-int client_send(struct client *client, enum msg_method method, const void *params, struct err *err)
-{
-    auto_free char *line = msg_request_format(++client->last_id, method, params);
-
-    if (line == NULL) {
-        return err_set(err, -EINVAL, "what is asked for is not UTF-8 text");
-    }
-    if (strlen(line) > MSG_LINE_MAX) {
-        return err_set(err, -EMSGSIZE, "the request is longer than %u bytes", MSG_LINE_MAX);
-    }
-    return send_line(client, line, err);
-}
-
 /* Room for at least one more byte behind what is there. */
 static int make_room(struct client *client, struct err *err)
 {
@@ -160,10 +132,10 @@ static int make_room(struct client *client, struct err *err)
     return 0;
 }
 
-/* Wait until there is something to read. */
-static int await(struct client *client, struct err *err)
+/* Wait for one of `events`; `*seen` is what came. */
+static int await(struct client *client, short events, short *seen, struct err *err)
 {
-    struct pollfd pollfd = {.fd = client->fd, .events = POLLIN};
+    struct pollfd pollfd = {.fd = client->fd, .events = events};
     int r;
 
     do {
@@ -175,6 +147,7 @@ static int await(struct client *client, struct err *err)
         }
         r = ppoll(&pollfd, 1, client->deadline_ns == CLIENT_FOR_EVER ? NULL : &limit, NULL);
     } while (r == 0 || (r < 0 && errno == EINTR));
+    *seen = pollfd.revents;
     return r > 0 ? 0 : err_set(err, -EIO, "cannot wait for qvmd: %s", strerrordesc_np(errno));
 }
 
@@ -195,6 +168,7 @@ static void take_descriptors(struct client *client, struct msghdr *message)
     }
 }
 
+/* What is there to read; nothing is no error. */
 static int read_some(struct client *client, struct err *err)
 {
     union {
@@ -209,9 +183,6 @@ static int read_some(struct client *client, struct err *err)
     ssize_t size;
     int r = client->used < client->room ? 0 : make_room(client, err);
 
-    if (r == 0) {
-        r = await(client, err);
-    }
     if (r != 0) {
         return r;
     }
@@ -229,6 +200,42 @@ static int read_some(struct client *client, struct err *err)
     return 0;
 }
 
+/* While qvmd does not read, it may be because we do not: answers are taken in meanwhile. */
+static int send_line(struct client *client, const char *line, struct err *err)
+{
+    size_t size = strlen(line);
+    int r = 0;
+
+    while (r == 0 && size > 0) {
+        ssize_t sent = send(client->fd, line, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        short seen = 0;
+
+        if (sent >= 0) {
+            line += sent;
+            size -= (size_t)sent;
+        } else if (errno == EAGAIN) {
+            r = await(client, POLLIN | POLLOUT, &seen, err);
+            r = r == 0 && (seen & POLLIN) != 0 ? read_some(client, err) : r;
+        } else if (errno != EINTR) {
+            r = fail_closed(err);
+        }
+    }
+    return r;
+}
+
+int client_send(struct client *client, enum msg_method method, const void *params, struct err *err)
+{
+    auto_free char *line = msg_request_format(++client->last_id, method, params);
+
+    if (line == NULL) {
+        return err_set(err, -EINVAL, "what is asked for is not UTF-8 text");
+    }
+    if (strlen(line) > MSG_LINE_MAX) {
+        return err_set(err, -EMSGSIZE, "the request is longer than %u bytes", MSG_LINE_MAX);
+    }
+    return send_line(client, line, err);
+}
+
 int client_receive(struct client *client, struct msg_reply *reply, struct err *err)
 {
     size_t looked_at = client->start;
@@ -239,6 +246,7 @@ int client_receive(struct client *client, struct msg_reply *reply, struct err *e
         char *end = client->used > looked_at
                         ? memchr(client->buffer + looked_at, '\n', client->used - looked_at)
                         : NULL;
+        short seen;
         int r;
 
         if (end != NULL) {
@@ -247,7 +255,8 @@ int client_receive(struct client *client, struct msg_reply *reply, struct err *e
             return r == 0 ? 0 : err_prefix(err, "qvmd's answer cannot be read: ");
         }
         looked_at = client->used;
-        r = read_some(client, err);
+        r = await(client, POLLIN, &seen, err);
+        r = r == 0 ? read_some(client, err) : r;
         if (r != 0) {
             return r;
         }
@@ -277,8 +286,8 @@ static int await_reply(struct client *client, struct msg_reply *reply, struct er
     return r;
 }
 
-int client_call(struct client *client, enum msg_method method, const void *params,
-                struct msg_reply *reply, struct err *err)
+int client_call_any(struct client *client, enum msg_method method, const void *params,
+                    struct msg_reply *reply, struct err *err)
 {
     int r;
 
@@ -288,15 +297,13 @@ int client_call(struct client *client, enum msg_method method, const void *param
     return r == 0 ? await_reply(client, reply, err) : r;
 }
 
-int client_ask(struct client *client, enum msg_method method, const void *params, void *result,
-               struct err *err)
+int client_ask_any(struct client *client, enum msg_method method, const void *params, void *result,
+                   struct err *err)
 {
     auto_reply struct msg_reply reply = {0};
-    int r = client_call(client, method, params, &reply, err);
+    int r = client_call_any(client, method, params, &reply, err);
 
-    return r == 0 ? msg_decode(msg_methods[method].result, reply.result, strlen(reply.result),
-                               false, result, err)
-                  : r;
+    return r == 0 ? msg_reply_read(&reply, msg_methods[method].result, result, err) : r;
 }
 
 int client_call_json(struct client *client, const char *method, const char *params,
@@ -310,6 +317,13 @@ int client_call_json(struct client *client, const char *method, const char *para
         r = send_line(client, line, err);
     }
     return r == 0 ? await_reply(client, reply, err) : r;
+}
+
+void client_print(const struct msg_reply *reply)
+{
+    auto_free char *text = msg_reply_text(reply);
+
+    (void)puts(text != NULL ? text : "null"); /* main() looks at stdout's errors */
 }
 
 int client_take_fd(struct client *client)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cli/method.h"
 #include "proto/msg.h"
 
 struct cli;
@@ -50,16 +51,24 @@ int client_receive(struct client *client, struct msg_reply *reply, struct err *e
 
 /* Send and wait for that reply; events between are dropped. A refusal is returned as its code,
  * with its sentence. On success reply->result is set; ends with msg_reply_fini(). */
-int client_call(struct client *client, enum msg_method method, const void *params,
-                struct msg_reply *reply, struct err *err);
+#define client_call(client, method, params, reply, err)                                            \
+    client_call_any(client, method, method_params_##method(params), reply, err)
+int client_call_any(struct client *client, enum msg_method method, const void *params,
+                    struct msg_reply *reply, struct err *err);
 
 /* The same, decoded into `result`, the method's result struct; ends with msg_fini(). */
-int client_ask(struct client *client, enum msg_method method, const void *params, void *result,
-               struct err *err);
+#define client_ask(client, method, params, result, err)                                            \
+    client_ask_any(client, method, method_params_##method(params), method_result_##method(result), \
+                   err)
+int client_ask_any(struct client *client, enum msg_method method, const void *params, void *result,
+                   struct err *err);
 
 /* A call by name with any JSON object as its parameters. */
 int client_call_json(struct client *client, const char *method, const char *params,
                      struct msg_reply *reply, struct err *err);
+
+/* Its result on stdout, as one line of JSON. */
+void client_print(const struct msg_reply *reply);
 
 /* The descriptor that came with the last reply, or -1; the caller owns it. */
 int client_take_fd(struct client *client);

@@ -19,7 +19,7 @@ static int run(const struct cli *cli, int argc, char **argv)
     if (r != 0) {
         return cli_fail(&err);
     }
-    (void)puts(reply.result); /* main() looks at stdout's errors */
+    client_print(&reply);
     return STATUS_OK;
 }
 

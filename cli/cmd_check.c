@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/files.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 
@@ -73,7 +74,7 @@ static int await(const struct cli *cli, pid_t pid)
     return WEXITSTATUS(status) == 0 ? STATUS_OK : STATUS_FAILED; /* qvm has said why */
 }
 
-static int run(const struct cli *cli, int argc, char **argv)
+static int check_one(const struct cli *cli, int argc, char **argv)
 {
     auto_free char **arguments = calloc((size_t)argc + 3, sizeof(*arguments));
     auto_free char *file = NULL;
@@ -101,10 +102,28 @@ static int run(const struct cli *cli, int argc, char **argv)
     return await(cli, pid);
 }
 
+static int run(const struct cli *cli, int argc, char **argv)
+{
+    int failed = 0;
+
+    if (!files_are_meant(argv, argc)) {
+        return check_one(cli, argc, argv);
+    }
+    for (int i = 0; i < argc; i++) {
+        int status = check_one(cli, 1, &argv[i]);
+
+        if (status == STATUS_TIMEOUT) {
+            return status;
+        }
+        failed += status != STATUS_OK;
+    }
+    return failed == 0 ? STATUS_OK : STATUS_SOME_FAILED;
+}
+
 const struct command command_check = {
     .name = "check",
-    .synopsis = "[--qvm PATH] FILE [WORD ...]",
-    .help = "read a configuration as qvm would, and start nothing",
+    .synopsis = "[--qvm PATH] FILE [WORD ...] | FILE ...",
+    .help = "read configurations as qvm would, and start nothing",
     .options = options,
     .least = 1,
     .most = -1,

@@ -1,7 +1,10 @@
 /* qvmctl help: the commands, or one of them; for the shell's completion, bare words. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/command.h"
+
+#define SYNOPSIS_WIDTH 79
 
 static bool bare_commands, bare_options;
 
@@ -35,12 +38,33 @@ static void print_options(const char *title, const struct option_row *rows)
     }
 }
 
+/* In lines of a terminal's width; those after the first stand further in. */
+static void print_synopsis(const struct command *command)
+{
+    int column = printf("qvmctl %s", command->name);
+
+    for (const char *word = command->synopsis; *word != '\0';) {
+        int size = (int)strcspn(word, " ");
+
+        if (column + 1 + size > SYNOPSIS_WIDTH) {
+            column = printf("\n        %.*s", size, word) - 1;
+        } else {
+            column += printf(" %.*s", size, word);
+        }
+        word += size + (word[size] == ' ');
+    }
+    printf("\n    %s\n", command->help);
+}
+
 int help_command(const struct command *command)
 {
-    printf("qvmctl %s%s%s\n    %s\n", command->name, *command->synopsis != '\0' ? " " : "",
-           command->synopsis, command->help);
+    print_synopsis(command);
     if (command->options != NULL) {
         print_options("Options:", command->options);
+    }
+    if (command->takes_guests) {
+        printf("\nNAME is the name of a guest, or a pattern of names in quotes: 'web-*'.\n");
+        print_options("Instead of names:", guest_options);
     }
     print_options("Options of every command:", global_options);
     return STATUS_OK;
@@ -63,11 +87,12 @@ static int run(const struct cli *cli, int argc, char **argv)
 
     (void)cli;
     if (argc > 0 && command == NULL) {
-        return cli_usage("there is no command '%s'", argv[0]);
+        return command_unknown(argv[0]);
     }
     if (bare_options) {
         print_bare_options(global_options);
         print_bare_options(command != NULL ? command->options : NULL);
+        print_bare_options(command != NULL && command->takes_guests ? guest_options : NULL);
         return STATUS_OK;
     }
     if (command != NULL) {

@@ -1,87 +1,48 @@
-/* qvmctl log: the end of what a guest's qvm had to say. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+/* qvmctl log: what guests' qvms had to say, or the guests themselves. */
+#include <stddef.h>
 
-#include "cli/client.h"
 #include "cli/command.h"
-#include "cli/text.h"
-#include "proto/base/cleanup.h"
-#include "proto/base/err.h"
+#include "cli/logs.h"
 
-#define SIZE_MAX_ASKED 131072
-
-static int64_t size;
+static struct logs_wanted wanted = {.lines = -1};
 
 static const struct option_row options[] = {
-    {"size", 0, OPTION_NUMBER, {.number = &size}, "BYTES", "the last so many bytes (65536)"},
+    {"follow", 'f', OPTION_FLAG, {.flag = &wanted.follow}, NULL, "and what it says from now on"},
+    {"lines",
+     'n',
+     OPTION_NUMBER,
+     {.number = &wanted.lines},
+     "LINES",
+     "only the last so many lines"},
+    {"console",
+     0,
+     OPTION_FLAG,
+     {.flag = &wanted.console},
+     NULL,
+     "what the guest said, not its qvm"},
+    {"size", 0, OPTION_NUMBER, {.number = &wanted.size}, "BYTES", "the last so many bytes (65536)"},
     {0},
 };
 
-/* For a human harmlessly, line by line; for a program as it is. */
-static int print(const struct msg_log_data *log)
-{
-    auto_free char *text = calloc(1, log->data_size + 1);
-    char *rest = text, *line;
-
-    if (!isatty(STDOUT_FILENO)) {
-        (void)fwrite(log->data, 1, log->data_size, stdout); /* main() looks at stdout's errors */
-        return STATUS_OK;
-    }
-    if (text != NULL && log->data_size > 0) {
-        memcpy(text, log->data, log->data_size);
-    }
-    for (size_t i = 0; text != NULL && i < log->data_size; i++) {
-        if (text[i] == '\0') {
-            text[i] = '?';
-        }
-    }
-    while (rest != NULL && (line = strsep(&rest, "\n")) != NULL && (*line != '\0' || rest)) {
-        text_print(stdout, line);
-        (void)putchar('\n');
-    }
-    return STATUS_OK;
-}
-
 static int run(const struct cli *cli, int argc, char **argv)
 {
-    struct msg_log_params params = {.name = argv[0], .size = size};
-    int64_t patience = cli->timeout_ms != 0 ? cli->timeout_ms : CLIENT_READ_MS;
-    auto_reply struct msg_reply reply = {0};
-    auto_client struct client client = CLIENT_CLOSED;
-    struct msg_log_data log = {0};
-    struct err err = {0};
-    int r;
-
-    (void)argc;
-    if (size > SIZE_MAX_ASKED) {
-        return cli_usage("--size wants a number up to %d", SIZE_MAX_ASKED);
+    if (wanted.size > LOGS_SIZE_MAX) {
+        return cli_usage("--size wants a number up to %d", LOGS_SIZE_MAX);
     }
-    r = client_init(&client, cli, patience, &err);
-    r = r == 0 ? client_call(&client, METHOD_log, &params, &reply, &err) : r;
-    if (r == 0 && cli->format != FORMAT_TABLE) {
-        (void)puts(reply.result);
-        return STATUS_OK;
+    if (wanted.lines == 0 || wanted.lines > LOGS_LINES_MAX) {
+        return cli_usage("--lines wants a number from 1 to %d", LOGS_LINES_MAX);
     }
-    if (r == 0) {
-        r = msg_decode(MSG_log_data, reply.result, strlen(reply.result), false, &log, &err);
-    }
-    if (r != 0) {
-        return cli_fail(&err);
-    }
-    r = print(&log);
-    msg_fini(MSG_log_data, &log);
-    return r;
+    return logs_run(cli, &wanted, argv, argc);
 }
 
 const struct command command_log = {
     .name = "log",
-    .synopsis = "[--size BYTES] NAME",
-    .help = "the end of what a guest's qvm had to say",
+    .synopsis = "[-f] [-n LINES] [--console] [--size BYTES] NAME ... | --all",
+    .help = "what guests' qvms had to say, or the guests themselves",
     .options = options,
     .least = 1,
-    .most = 1,
+    .most = COMMAND_ANY_COUNT,
     .formats = FORMATS_DATA,
+    .takes_guests = true,
     .run = run,
 };

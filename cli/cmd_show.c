@@ -3,39 +3,86 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/batch.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/figures.h"
 #include "cli/report.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 
-static void print_guest(const struct msg_guest *guest)
-{
-    bool is_live = state_has_process((enum guest_state)guest->state);
+static bool vdevs_alone;
 
-    report_text("name", guest->name);
-    report_text("state", words_name(&words_state, guest->state));
-    report_text("wanted", words_name(&words_state, guest->desired));
-    report_text("reason", words_name(&words_reason, guest->reason));
-    report_text("message", guest->message);
-    report_number("instance", guest->instance);
-    report_number("pid", guest->pid);
-    report_number("vcpus", guest->vcpus);
-    report_size("memory", guest->memory);
-    report_text("cpus", guest->cpus);
-    report_number("devices", guest->devices);
-    report_text("started", guest->started);
-    report_span("uptime", is_live ? guest->uptime_ms : 0);
-    report_text("ended", guest->ended);
-    if (!is_live && guest->ended != NULL) {
-        report_count("exit status", guest->exit_status);
+static const struct option_row options[] = {
+    {"vdevs",
+     0,
+     OPTION_FLAG,
+     {.flag = &vdevs_alone},
+     NULL,
+     "the state of the VM and its vdevs alone"},
+    {0},
+};
+
+#define VALUE_WIDTH 60 /* columns of a value beside its name that a page has */
+
+static bool is_live(const void *body)
+{
+    return state_has_process((enum guest_state)((const struct msg_guest *)body)->state);
+}
+
+static bool has_ended(const void *body)
+{
+    return !is_live(body) && ((const struct msg_guest *)body)->ended != NULL;
+}
+
+#define TEXT(member)        REPORT_MEMBER_TEXT(struct msg_guest, member)
+#define NUMBER(member)      REPORT_MEMBER_NUMBER(struct msg_guest, member)
+#define WORD(member, words) REPORT_MEMBER_WORD(struct msg_guest, member, words)
+
+static const struct report_row guest_rows[] = {
+    {"name", TEXT(name)},
+    {"state", WORD(state, words_state)},
+    {"wanted", WORD(desired, words_state)},
+    {"reason", WORD(reason, words_reason)},
+    {"message", TEXT(message)},
+    {"instance", NUMBER(instance)},
+    {"pid", NUMBER(pid)},
+    {"vcpus", NUMBER(vcpus)},
+    {"memory", REPORT_MEMBER_SIZE(struct msg_guest, memory)},
+    {"cpus", TEXT(cpus)},
+    {"devices", NUMBER(devices)},
+    {"started", TEXT(started)},
+    {"uptime", REPORT_MEMBER_SPAN(struct msg_guest, uptime_ms), .is_shown = is_live},
+    {"ended", TEXT(ended)},
+    {"exit status", REPORT_MEMBER_COUNT(struct msg_guest, exit_status), .is_shown = has_ended},
+    {"reboots", NUMBER(reboots)},
+    {"last reset", TEXT(last_reset)},
+    {"restarts", NUMBER(restarts)},
+    {"tries in a row", NUMBER(tries)},
+    {"next try", TEXT(next_start)},
+    {"generation", NUMBER(generation)},
+    {"owner", TEXT(owner)},
+};
+
+static const struct report_row settings_rows[] = {
+    {"restart", REPORT_MEMBER_WORD(struct msg_settings, restart, words_restart)},
+    {"on-reboot", REPORT_MEMBER_WORD(struct msg_settings, on_reboot, words_on_reboot)},
+    {"delay", REPORT_MEMBER_SPAN(struct msg_settings, delay_ms)},
+    {"stop-timeout", REPORT_MEMBER_SPAN(struct msg_settings, stop_timeout_ms)},
+    {"give-up", REPORT_MEMBER_COUNT(struct msg_settings, give_up)},
+};
+
+/* By the names that `set` takes. */
+static void print_settings(const struct msg_settings *settings)
+{
+    report_heading("settings");
+    report_text("enabled", settings->enabled ? "yes" : "no");
+    for (size_t i = 0; i < settings->after_count; i++) {
+        report_text(i == 0 ? "after" : "", settings->after[i]);
     }
-    report_number("reboots", guest->reboots);
-    report_number("restarts", guest->restarts);
-    report_number("generation", guest->generation);
-    report_text("owner", guest->owner);
+    report_rows(settings_rows, ARRAY_LEN(settings_rows), settings);
 }
 
 static void print_definition(const struct msg_definition *definition, bool with_texts)
@@ -72,8 +119,11 @@ static void print_definition(const struct msg_definition *definition, bool with_
 
 static void print_claims(const struct msg_claim *claims, size_t count)
 {
-    static const struct table_column columns[] = {
-        {"KIND", false, 0}, {"AMOUNT", true, 0}, {"ACCESS", false, 0}, {"ID", false, 0}};
+    static const struct table_column columns[] = {{"KIND", false, 0},
+                                                  {"AMOUNT", true, 0},
+                                                  {"ACCESS", false, 0},
+                                                  {"WHERE", false, 0},
+                                                  {"ID", false, 0}};
     struct table table;
 
     table_init(&table, columns, ARRAY_LEN(columns));
@@ -89,6 +139,7 @@ static void print_claims(const struct msg_claim *claims, size_t count)
             table_number(&table, claims[i].amount, true);
         }
         table_text(&table, !is_file ? NULL : claims[i].is_writable ? "write" : "read");
+        table_text(&table, claims[i].where);
         table_text(&table, claims[i].id);
     }
     report_heading("holds");
@@ -96,79 +147,169 @@ static void print_claims(const struct msg_claim *claims, size_t count)
     table_fini(&table);
 }
 
-static void print_vdev(const struct msg_vdev_state *vdev)
+/* An RFC 3339 time without its fraction: 20 columns. */
+static void add_time(struct table *table, const char *time)
+{
+    char text[TEXT_SHORT_SIZE];
+
+    (void)snprintf(text, sizeof(text), "%.19sZ", time != NULL ? time : "");
+    table_text(table, time != NULL ? text : NULL);
+}
+
+static void print_history(const struct msg_instance *history, size_t count, bool is_wide)
+{
+    static const struct table_column columns[] = {
+        {"RUN", true, 0},    {"STATE", false, 0}, {"REASON", false, 0},  {"STARTED", false, 0},
+        {"ENDED", false, 0}, {"PID", true, 0},    {"MESSAGE", false, 0},
+    };
+    struct table table;
+
+    table_init(&table, columns, ARRAY_LEN(columns) - (is_wide ? 0 : 1));
+    for (size_t i = 0; i < count; i++) {
+        table_number(&table, history[i].id, false);
+        table_text(&table, words_name(&words_state, history[i].state));
+        table_text(&table, words_name(&words_reason, history[i].reason));
+        add_time(&table, history[i].started);
+        add_time(&table, history[i].ended);
+        table_number(&table, history[i].pid, true);
+        if (is_wide) {
+            table_text(&table, history[i].message);
+        }
+    }
+    report_heading("history");
+    (void)table_print(&table, true, stdout); /* the rest is worth having without it */
+    table_fini(&table);
+}
+
+static void print_stats(const struct msg_guest_stats *stats)
+{
+    static const struct report_row rows[] = {
+        {"touched", REPORT_MEMBER_SIZE(struct msg_guest_stats, memory_touched)},
+        {"own memory", REPORT_MEMBER_SIZE(struct msg_guest_stats, memory_own)},
+        {"swapped", REPORT_MEMBER_SIZE(struct msg_guest_stats, memory_swapped)},
+        {"console", REPORT_MEMBER_SIZE(struct msg_guest_stats, console_bytes)},
+    };
+    char time[TEXT_SHORT_SIZE];
+
+    report_heading("figures");
+    figures_time(time, stats->cpu_ns);
+    report_text("cpu time", time);
+    report_rows(rows, ARRAY_LEN(rows), stats);
+    (void)putchar('\n');
+    figures_print_threads(stats);
+}
+
+/* Long values, such as registers, only with -w. */
+static void print_vdev(const struct msg_vdev_state *vdev, bool is_wide)
 {
     report_heading(vdev->name);
     for (size_t i = 0; i < vdev->values_count; i++) {
-        report_text(vdev->values[i].name, vdev->values[i].value);
+        const struct msg_value *value = &vdev->values[i];
+
+        if (is_wide || text_width(value->value) <= VALUE_WIDTH) {
+            report_text(value->name, value->value);
+        }
     }
 }
 
-static int print(const struct cli *cli, const char *name, const char *json, bool is_first)
+static void print_log(char *const *lines, size_t count)
 {
+    report_heading("log");
+    for (size_t i = 0; i < count; i++) {
+        text_print(stdout, lines[i]);
+        (void)putchar('\n');
+    }
+}
+
+static void print(const struct cli *cli, const struct msg_show *show, bool is_first)
+{
+    if (!is_first) {
+        (void)putchar('\n');
+    }
+    if (vdevs_alone) {
+        report_text("name", show->guest != NULL ? show->guest->name : "");
+        for (size_t i = 0; i < show->vdevs_count; i++) {
+            print_vdev(&show->vdevs[i], cli->wide);
+        }
+        return;
+    }
+    if (show->guest != NULL) {
+        report_rows(guest_rows, ARRAY_LEN(guest_rows), show->guest);
+    }
+    if (show->settings != NULL) {
+        print_settings(show->settings);
+    }
+    if (show->definition != NULL) {
+        print_definition(show->definition, cli->wide);
+    }
+    if (show->claims_count > 0) {
+        print_claims(show->claims, show->claims_count);
+    }
+    if (show->stats != NULL) {
+        print_stats(show->stats);
+    }
+    for (size_t i = 0; i < show->vdevs_count; i++) {
+        print_vdev(&show->vdevs[i], cli->wide);
+    }
+    if (show->history_count > 0) {
+        print_history(show->history, show->history_count, cli->wide);
+    }
+    if (show->log_count > 0) {
+        print_log(show->log, show->log_count);
+    }
+}
+
+struct showing {
+    const struct cli *cli;
+    bool is_first;
+};
+
+static int on_show(void *context, const char *name, const char *json)
+{
+    struct showing *showing = context;
     struct msg_show show = {0};
     struct err err = {0};
 
-    if (cli->format == FORMAT_JSON || cli->format == FORMAT_JSONL) {
-        (void)puts(json); /* main() looks at stdout's errors */
-        return STATUS_OK;
-    }
     if (msg_decode(MSG_show, json, strlen(json), false, &show, &err) != 0) {
         return cli_fail(&err);
     }
-    if (cli->format == FORMAT_NAME) {
+    if (showing->cli->format == FORMAT_NAME) {
         text_print(stdout, name);
-        (void)putchar('\n');
-    } else {
-        if (!is_first) {
-            (void)putchar('\n');
-        }
-        if (show.guest != NULL) {
-            print_guest(show.guest);
-        }
-        if (show.definition != NULL) {
-            print_definition(show.definition, cli->wide);
-        }
-        if (show.claims_count > 0) {
-            print_claims(show.claims, show.claims_count);
-        }
-        for (size_t i = 0; i < show.vdevs_count; i++) {
-            print_vdev(&show.vdevs[i]);
-        }
+        (void)putchar('\n'); /* main() looks at stdout's errors */
+    } else if (showing->cli->format == FORMAT_TABLE) {
+        print(showing->cli, &show, showing->is_first);
     }
+    showing->is_first = false;
     msg_fini(MSG_show, &show);
     return STATUS_OK;
 }
 
 static int run(const struct cli *cli, int argc, char **argv)
 {
-    int64_t patience = cli->timeout_ms != 0 ? cli->timeout_ms : CLIENT_READ_MS;
-    auto_client struct client client = CLIENT_CLOSED;
-    struct err err = {0};
-    int failed = 0, status = STATUS_OK;
+    struct showing showing = {.cli = cli, .is_first = true};
+    struct msg_guest_params params = {0};
 
-    if (client_init(&client, cli, patience, &err) != 0) {
-        return cli_fail(&err);
-    }
-    for (int i = 0; i < argc && status != STATUS_UNREACHABLE; i++) {
-        struct msg_guest_params params = {.name = argv[i]};
-        auto_reply struct msg_reply reply = {0};
-        int r = client_call(&client, METHOD_show, &params, &reply, &err);
-
-        status = r == 0 ? print(cli, argv[i], reply.result, i == 0) : cli_fail(&err);
-        failed += status != STATUS_OK;
-    }
-    return failed == 0                                 ? STATUS_OK
-           : argc == 1 || status == STATUS_UNREACHABLE ? status
-                                                       : STATUS_SOME_FAILED;
+    return batch_run(cli,
+                     &(struct batch){
+                         BATCH_REQUEST(METHOD_show, &params),
+                         .name_slot = &params.name,
+                         .patience_ms = cli->timeout_ms != 0 ? cli->timeout_ms : CLIENT_READ_MS,
+                         .in_order = true,
+                         .is_heavy = true,
+                         .on_result = on_show,
+                         .context = &showing,
+                     },
+                     argv, argc);
 }
 
 const struct command command_show = {
     .name = "show",
-    .synopsis = "[-w] NAME ...",
+    .synopsis = "[-w] [--vdevs] NAME ... | --all",
     .help = "everything about guests; -w: with their configuration",
+    .options = options,
     .least = 1,
     .most = COMMAND_ANY_COUNT,
     .formats = FORMATS_ALL,
+    .takes_guests = true,
     .run = run,
 };

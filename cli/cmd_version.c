@@ -5,8 +5,9 @@
 
 static int run(const struct cli *cli, int argc, char **argv)
 {
-    (void)cli, (void)argc, (void)argv;
-    (void)puts("qvmctl " QVM_VERSION);
+    (void)argc, (void)argv;
+    (void)puts(cli->format == FORMAT_TABLE ? "qvmctl " QVM_VERSION
+                                           : "{\"version\":\"" QVM_VERSION "\"}");
     return STATUS_OK;
 }
 
@@ -14,6 +15,6 @@ const struct command command_version = {
     .name = "version",
     .synopsis = "",
     .help = "the version of qvmctl (that of qvmd: `qvmctl info`)",
-    .formats = FORMATS_TABLE,
+    .formats = FORMATS_DATA,
     .run = run,
 };

@@ -19,8 +19,12 @@ struct command {
     const char *synopsis;             /* behind the name */
     const char *help;                 /* one line */
     const struct option_row *options; /* of its own; NULL: none */
-    int least, most;                  /* arguments */
+    int least, most;                  /* arguments; with --all one less */
     unsigned formats;
+    /* The arguments are guests (`[NAME ...]` of the synopsis): names, patterns of names, or --all,
+     * which means those that `all_means` (NULL: every one). Look at them through names.h. */
+    bool takes_guests;
+    bool (*all_means)(const struct msg_guest *guest);
     /* Arguments without options, NULL-ended. Returns the exit status. */
     int (*run)(const struct cli *cli, int argc, char **argv);
 };
@@ -35,10 +39,22 @@ extern const struct command *const commands[];
 /* The command called `name`, or NULL. */
 const struct command *command_find(const char *name);
 
+/* Say that there is none of that name, and which one was meant, perhaps. Returns STATUS_USAGE. */
+int command_unknown(const char *name);
+
 /* The options that every command knows, and what they set. */
 extern const struct option_row global_options[];
 extern struct cli global_cli;
 extern bool global_help, global_version;
+
+/* Those of commands that take guests, too. */
+extern const struct option_row guest_options[];
+
+/* The tables of a command's options, or (NULL) of no command. */
+struct command_options {
+    const struct option_row *tables[OPTION_TABLES_MAX];
+};
+struct command_options command_options(const struct command *command);
 
 /* What `command` does, on stdout; returns STATUS_OK. */
 int help_command(const struct command *command);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -17,19 +18,27 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/terminal.h"
+#include "cli/text.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 
 #define PIECE_SIZE 16384
-#define GOES_ON    (-1) /* no exit status yet */
+#define END_MS     2000  /* its console closes a moment before its end is known */
+#define SIZE_MS    1000  /* for telling the terminal's size */
+#define CELLS_MAX  32767 /* columns, or rows */
+#define GOES_ON    (-1)  /* no exit status yet */
 #define CTRL_C     0x03
 
 struct session {
+    const struct cli *cli;
+    char *name;
     const struct console_options *options;
     int socket, signals;
     bool is_terminal; /* stdin is one, and raw */
     bool is_typing;   /* stdin has not ended */
     bool is_timed;
+    bool is_closed;    /* from the other side */
+    bool is_lingering; /* stdin has ended, and `deadline` is that of options->linger_ms */
     struct timespec deadline;
     char typed[PIECE_SIZE]; /* read from stdin, not sent yet */
     size_t typed_at, typed_end;
@@ -85,7 +94,11 @@ static int on_guest(struct session *session)
     if (n > 0) {
         return write_all(data, (size_t)n) ? GOES_ON : STATUS_FAILED;
     }
-    return n < 0 && (errno == EAGAIN || errno == EINTR) ? GOES_ON : STATUS_OK;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return GOES_ON;
+    }
+    session->is_closed = true;
+    return STATUS_OK;
 }
 
 /* ---- stdin ---- */
@@ -105,6 +118,40 @@ static int send_typed(struct session *session)
     return GOES_ON;
 }
 
+/* Milliseconds until the deadline, for poll(). */
+static int time_left(const struct session *session)
+{
+    struct timespec now;
+    int64_t left;
+
+    if (!session->is_timed) {
+        return -1;
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
+    left = (session->deadline.tv_sec - now.tv_sec) * INT64_C(1000) +
+           (session->deadline.tv_nsec - now.tv_nsec) / 1000000;
+    return left > 0 ? (int)left : 0; /* at most OPTION_SPAN_MAX */
+}
+
+static void set_deadline(struct session *session, int64_t ms)
+{
+    (void)clock_gettime(CLOCK_MONOTONIC, &session->deadline); /* cannot fail */
+    session->deadline.tv_sec += ms / 1000;
+    session->deadline.tv_nsec += ms % 1000 * 1000000;
+}
+
+/* From now on no longer than was asked for, unless the time is over before that. */
+static void linger(struct session *session)
+{
+    int64_t ms = session->options->linger_ms;
+    int left = time_left(session);
+
+    if (ms >= 0 && (left < 0 || ms < left)) {
+        session->is_timed = session->is_lingering = true;
+        set_deadline(session, ms);
+    }
+}
+
 /* stdin is over: the guest is told once all of it is sent. */
 static int end_typing(struct session *session)
 {
@@ -115,6 +162,7 @@ static int end_typing(struct session *session)
     if (!session->options->read_only) {
         (void)shutdown(session->socket, SHUT_WR); /* fails when the other end is gone already */
     }
+    linger(session);
     return GOES_ON;
 }
 
@@ -157,12 +205,35 @@ static int on_typed(struct session *session)
     return end != NULL ? STATUS_OK : GOES_ON;
 }
 
+/* ---- the terminal's size ---- */
+
+/* Tell the guest, if its console has one. Nobody waits for the answer: the session goes on without
+ * qvmd. */
+static void tell_size(const struct session *session)
+{
+    struct msg_console_size_params params = {.name = session->name};
+    auto_client struct client client = CLIENT_CLOSED;
+    struct winsize size;
+    struct err err = {0};
+
+    if (!session->is_terminal || session->options->read_only ||
+        ioctl(STDIN_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0 ||
+        size.ws_col > CELLS_MAX || size.ws_row > CELLS_MAX) {
+        return;
+    }
+    params.columns = size.ws_col;
+    params.rows = size.ws_row;
+    if (client_init(&client, session->cli, SIZE_MS, &err) == 0) {
+        (void)client_send(&client, METHOD_console_size, &params, &err);
+    }
+}
+
 /* ---- signals ---- */
 
 /* Signals that end or stop us come through a descriptor, but for those that our parent silenced. */
 static int take_signals(struct err *err)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH};
     struct sigaction before;
     sigset_t set;
     int fd;
@@ -187,6 +258,10 @@ static int on_signal(struct session *session)
     if (read(session->signals, &info, sizeof(info)) != (ssize_t)sizeof(info)) {
         return GOES_ON;
     }
+    if (info.ssi_signo == SIGWINCH) {
+        tell_size(session);
+        return GOES_ON;
+    }
     if (info.ssi_signo != SIGTSTP) {
         return 128 + (int)info.ssi_signo;
     }
@@ -196,21 +271,6 @@ static int on_signal(struct session *session)
 }
 
 /* ---- the session ---- */
-
-/* Milliseconds until the deadline, for poll(). */
-static int time_left(const struct session *session)
-{
-    struct timespec now;
-    int64_t left;
-
-    if (!session->is_timed) {
-        return -1;
-    }
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
-    left = (session->deadline.tv_sec - now.tv_sec) * INT64_C(1000) +
-           (session->deadline.tv_nsec - now.tv_nsec) / 1000000;
-    return left > 0 ? (int)left : 0; /* at most OPTION_SPAN_MAX */
-}
 
 static int copy(struct session *session)
 {
@@ -226,7 +286,7 @@ static int copy(struct session *session)
         int r = poll(fds, ARRAY_LEN(fds), time_left(session));
 
         if (r == 0 && time_left(session) == 0) {
-            return STATUS_TIMEOUT;
+            return session->is_lingering ? STATUS_OK : STATUS_TIMEOUT;
         }
         if (r > 0 && fds[0].revents != 0) {
             status = on_signal(session);
@@ -257,13 +317,48 @@ static void say_hello(const struct cli *cli, const char *name, int escape)
     }
 }
 
+/* What became of the guest, once that is known. False: nobody can tell. */
+static bool tell_end(const struct cli *cli, char *name)
+{
+    struct msg_list_params one = {.names = &name, .names_count = 1};
+    struct msg_wait_params rest = {
+        .name = name, .state = STATE_stopped, .timeout_ms = END_MS, .or_rest = true};
+    struct msg_guest_list list = {0};
+    auto_reply struct msg_reply reply = {0};
+    auto_client struct client client = CLIENT_CLOSED;
+    struct err err = {0};
+    bool is_known = false;
+
+    if (client_init(&client, cli, 2 * END_MS, &err) == 0) {
+        (void)client_call(&client, METHOD_wait, &rest, &reply, &err); /* the list says the same */
+        is_known = client_ask(&client, METHOD_list, &one, &list, &err) == 0;
+    }
+    for (size_t i = 0; is_known && i < list.guests_count; i++) {
+        const struct msg_guest *guest = &list.guests[i];
+        const char *reason = words_name(&words_reason, guest->reason);
+
+        (void)fprintf(stderr, "\n[guest '%s' is %s%s%s%s", name,
+                      words_name(&words_state, guest->state), reason != NULL ? " (" : "",
+                      reason != NULL ? reason : "", reason != NULL ? ")" : "");
+        if (guest->message != NULL && *guest->message != '\0') {
+            (void)fputs(": ", stderr);
+            text_print(stderr, guest->message);
+        }
+        (void)fputs("]\n", stderr);
+    }
+    is_known = is_known && list.guests_count > 0;
+    msg_fini(MSG_guest_list, &list);
+    return is_known;
+}
+
 /* What to say when the session is over, the terminal given back. */
-static void say_goodbye(const struct cli *cli, const struct session *session, const char *name,
+static void say_goodbye(const struct cli *cli, const struct session *session, char *name,
                         int status)
 {
     if (status == STATUS_TIMEOUT) {
         (void)fprintf(stderr, "%sqvmctl: the time is over\n", session->is_terminal ? "\n" : "");
-    } else if (session->is_terminal && !cli->quiet) {
+    } else if (session->is_terminal && !cli->quiet &&
+               !(session->is_closed && tell_end(cli, name))) {
         (void)fprintf(stderr, "\n[left the console of guest '%s']\n", name);
     }
 }
@@ -272,8 +367,10 @@ static void say_goodbye(const struct cli *cli, const struct session *session, co
 static int attach(const struct cli *cli, char *name, const struct console_options *options,
                   struct err *err)
 {
-    struct msg_attach_params params = {
-        .name = name, .read_only = options->read_only, .no_scrollback = options->no_scrollback};
+    struct msg_attach_params params = {.name = name,
+                                       .read_only = options->read_only,
+                                       .steal = options->steal,
+                                       .no_scrollback = options->no_scrollback};
     int64_t patience = cli->timeout_ms != 0 ? cli->timeout_ms : CLIENT_READ_MS;
     auto_reply struct msg_reply reply = {0};
     auto_client struct client client = CLIENT_CLOSED;
@@ -289,15 +386,16 @@ static int attach(const struct cli *cli, char *name, const struct console_option
 
 int console_open(const struct cli *cli, char *name, const struct console_options *options)
 {
-    struct session session = {
-        .options = options, .is_typing = true, .is_timed = cli->timeout_ms != 0};
+    struct session session = {.cli = cli,
+                              .name = name,
+                              .options = options,
+                              .is_typing = true,
+                              .is_timed = cli->timeout_ms != 0};
     auto_close int socket = -1, signals = -1;
     struct err err = {0};
     int status;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &session.deadline); /* cannot fail */
-    session.deadline.tv_sec += cli->timeout_ms / 1000;
-    session.deadline.tv_nsec += cli->timeout_ms % 1000 * 1000000;
+    set_deadline(&session, cli->timeout_ms);
     socket = attach(cli, name, options, &err);
     if (socket < 0) {
         return cli_fail(&err);
@@ -316,6 +414,7 @@ int console_open(const struct cli *cli, char *name, const struct console_options
         }
     }
     (void)fflush(stdout); /* before write() */
+    tell_size(&session);
     status = copy(&session);
     terminal_restore();
     say_goodbye(cli, &session, name, status);

@@ -9,14 +9,15 @@
 #include "cli/cli.h"
 #include "cli/text.h"
 
-/* The row called by the `size` bytes at `name`, or by the letter. */
-static const struct option_row *find_in(const struct option_row *rows, const char *name,
-                                        size_t size, char letter)
+const struct option_row *options_find(const struct option_row *const tables[OPTION_TABLES_MAX],
+                                      const char *name, size_t size, char letter)
 {
-    for (; rows != NULL && rows->name != NULL; rows++) {
-        if (name != NULL ? strlen(rows->name) == size && strncmp(rows->name, name, size) == 0
-                         : rows->letter == letter) {
-            return rows;
+    for (size_t i = 0; i < OPTION_TABLES_MAX; i++) {
+        for (const struct option_row *row = tables[i]; row != NULL && row->name != NULL; row++) {
+            if (name != NULL ? strlen(row->name) == size && strncmp(row->name, name, size) == 0
+                             : row->letter == letter) {
+                return row;
+            }
         }
     }
     return NULL;
@@ -61,13 +62,12 @@ static int set(const struct option_row *row, const char *value)
 }
 
 /* The option at `*next`, which moves behind what it took. */
-static int read_long(const struct option_row *rows, const struct option_row *more, char ***next)
+static int read_long(const struct option_row *const *tables, char ***next)
 {
     const char *name = *(*next)++ + 2;
     size_t size = strcspn(name, "=");
-    const struct option_row *row = find_in(rows, name, size, 0);
+    const struct option_row *row = options_find(tables, name, size, 0);
 
-    row = row != NULL ? row : find_in(more, name, size, 0);
     if (row == NULL) {
         (void)cli_usage("there is no option '--%.*s' here", (int)size, name);
         return -EINVAL;
@@ -86,15 +86,14 @@ static int read_long(const struct option_row *rows, const struct option_row *mor
     return set(row, *(*next)++);
 }
 
-static int read_letters(const struct option_row *rows, const struct option_row *more, char ***next)
+static int read_letters(const struct option_row *const *tables, char ***next)
 {
     const char *letter = *(*next)++ + 1;
     int r = 0;
 
     for (; r == 0 && *letter != '\0'; letter++) {
-        const struct option_row *row = find_in(rows, NULL, 0, *letter);
+        const struct option_row *row = options_find(tables, NULL, 0, *letter);
 
-        row = row != NULL ? row : find_in(more, NULL, 0, *letter);
         if (row == NULL) {
             (void)cli_usage("there is no option '-%c' here", *letter);
             return -EINVAL;
@@ -113,7 +112,7 @@ static int read_letters(const struct option_row *rows, const struct option_row *
     return r;
 }
 
-int options_read(const struct option_row *rows, const struct option_row *more, bool only_first,
+int options_read(const struct option_row *const tables[OPTION_TABLES_MAX], bool only_first,
                  char **argv)
 {
     char **next = argv, **kept = argv;
@@ -128,9 +127,9 @@ int options_read(const struct option_row *rows, const struct option_row *more, b
             is_over = true;
             next++;
         } else if ((*next)[1] == '-') {
-            r = read_long(rows, more, &next);
+            r = read_long(tables, &next);
         } else {
-            r = read_letters(rows, more, &next);
+            r = read_letters(tables, &next);
         }
     }
     *kept = NULL;

@@ -28,11 +28,17 @@ struct option_row {
     const char *doc;
 };
 
-/* Read the options of `argv` (NULL-ended, without the program's name) by two tables (`more` may be
- * NULL) and leave the other arguments there, NULL-ended, in their order. `--` ends the options;
+#define OPTION_TABLES_MAX 3
+
+/* Read the options of `argv` (NULL-ended, without the program's name) by `tables` (NULL: none) and
+ * leave the other arguments there, NULL-ended, in their order. `--` ends the options;
  * `only_first` stops at the first argument that is none. Returns the count of what is left, or
  * -EINVAL after the sentence was said. */
-int options_read(const struct option_row *rows, const struct option_row *more, bool only_first,
+int options_read(const struct option_row *const tables[OPTION_TABLES_MAX], bool only_first,
                  char **argv);
+
+/* The row of the tables that is called by the `size` bytes at `name`, or (NULL) by the letter. */
+const struct option_row *options_find(const struct option_row *const tables[OPTION_TABLES_MAX],
+                                      const char *name, size_t size, char letter);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cli/text.h"
+#include "proto/words.h"
 
 #define NAME_WIDTH 15
 
@@ -17,35 +18,47 @@ void report_text(const char *name, const char *value)
     }
 }
 
-void report_count(const char *name, int64_t value)
+static void report_int(const struct report_row *row, int64_t value)
 {
-    char text[TEXT_SHORT_SIZE];
+    char text[TEXT_SHORT_SIZE] = "";
 
-    (void)snprintf(text, sizeof(text), "%" PRId64, value);
-    report_text(name, text);
+    if (row->kind == REPORT_SIZE) {
+        text_size(text, value);
+    } else if (row->kind == REPORT_SPAN) {
+        text_span(text, value);
+    } else {
+        (void)snprintf(text, sizeof(text), "%" PRId64, value);
+    }
+    report_text(row->name, value != 0 || row->kind == REPORT_COUNT ? text : NULL);
 }
 
-void report_number(const char *name, int64_t value)
+static void report_row(const struct report_row *row, const void *body)
 {
-    if (value != 0) {
-        report_count(name, value);
+    const void *member = (const char *)body + row->offset;
+
+    switch (row->kind) {
+    case REPORT_TEXT:
+        report_text(row->name, *(char *const *)member);
+        break;
+    case REPORT_WORD:
+        report_text(row->name, words_name(row->table, *(const int *)member));
+        break;
+    case REPORT_NUMBER:
+    case REPORT_COUNT:
+    case REPORT_SIZE:
+    case REPORT_SPAN:
+        report_int(row, *(const int64_t *)member);
+        break;
     }
 }
 
-void report_size(const char *name, int64_t bytes)
+void report_rows(const struct report_row *rows, size_t count, const void *body)
 {
-    char text[TEXT_SHORT_SIZE];
-
-    text_size(text, bytes);
-    report_text(name, bytes != 0 ? text : NULL);
-}
-
-void report_span(const char *name, int64_t ms)
-{
-    char text[TEXT_SHORT_SIZE];
-
-    text_span(text, ms);
-    report_text(name, ms != 0 ? text : NULL);
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].is_shown == NULL || rows[i].is_shown(body)) {
+            report_row(&rows[i], body);
+        }
+    }
 }
 
 void report_heading(const char *text)

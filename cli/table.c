@@ -57,18 +57,25 @@ void table_number(struct table *table, long long number, bool zero_is_none)
     table_text(table, number == 0 && zero_is_none ? NULL : text);
 }
 
+static void print_blanks(size_t count, FILE *out)
+{
+    while (count-- > 0) {
+        (void)putc_unlocked(' ', out);
+    }
+}
+
+/* A full disk shows when stdout is closed. */
 static void print_cell(const struct table_column *column, const char *text, size_t width,
                        bool is_last, FILE *out)
 {
     size_t own = text_width(text);
-    int fill = own < width ? (int)(width - own) : 0;
+    size_t fill = own < width ? width - own : 0;
 
-    /* a full disk shows when stdout is closed */
-    (void)fprintf(out, "%*s%s%*s", column->is_number ? fill : 0, "", text,
-                  is_last             ? 0
-                  : column->is_number ? GAP
-                                      : fill + GAP,
-                  "");
+    print_blanks(column->is_number ? fill : 0, out);
+    (void)fputs(text, out);
+    if (!is_last) {
+        print_blanks(column->is_number ? GAP : fill + GAP, out);
+    }
 }
 
 int table_print(const struct table *table, bool with_header, FILE *out)

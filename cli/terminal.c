@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
+#include <unistd.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
@@ -14,6 +15,8 @@
 /* One process, one terminal: handlers for exits and crashes find it here. */
 static struct termios before;
 static volatile sig_atomic_t taken_fd = -1;
+static int last_words_fd;
+static const char *last_words; /* NULL: none */
 
 void terminal_restore(void)
 {
@@ -21,8 +24,17 @@ void terminal_restore(void)
 
     if (fd >= 0) {
         taken_fd = -1;
+        if (last_words != NULL && write(last_words_fd, last_words, strlen(last_words)) < 0) {
+            /* as below */
+        }
         (void)tcsetattr(fd, TCSANOW, &before); /* a terminal that hung up needs nothing back */
     }
+}
+
+void terminal_say_at_end(int fd, const char *text)
+{
+    last_words_fd = fd;
+    last_words = text;
 }
 
 static void on_crash(int number)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proto/base/cleanup.h"
+#include "proto/base/span.h"
 
 size_t text_decode(const char *text, size_t size, uint32_t *code)
 {
@@ -157,24 +158,40 @@ void text_span(char out[TEXT_SHORT_SIZE], int64_t ms)
 
 bool text_parse_span(const char *text, int64_t most, int64_t *ms)
 {
-    static const struct {
-        const char *name;
-        double ms;
-    } units[] = {{"", 1e3}, {"ms", 1}, {"s", 1e3}, {"m", 6e4}, {"h", 3.6e6}, {"d", 8.64e7}};
-    size_t number = strspn(text, "0123456789.");
-    char *end = NULL;
-    double value;
+    int64_t value = 0;
 
-    if (number == 0 || number >= TEXT_SHORT_SIZE) {
+    if (!span_parse(text, most, &value) || value < 1) {
         return false;
     }
-    value = strtod(text, &end);
-    for (size_t i = 0; i < ARRAY_LEN(units) && end == text + number; i++) {
-        if (strcmp(end, units[i].name) == 0 && value * units[i].ms >= 1 &&
-            value * units[i].ms <= (double)most) {
-            *ms = (int64_t)(value * units[i].ms + 0.5);
-            return true;
+    *ms = value;
+    return true;
+}
+
+static unsigned least(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+unsigned text_distance(const char *a, const char *b)
+{
+    unsigned d[TEXT_WORD_MAX + 1][TEXT_WORD_MAX + 1];
+    size_t m = strlen(a), n = strlen(b);
+
+    if (m > TEXT_WORD_MAX || n > TEXT_WORD_MAX) {
+        return TEXT_FAR;
+    }
+    for (size_t i = 0; i <= m; i++) {
+        for (size_t j = 0; j <= n; j++) {
+            if (i == 0 || j == 0) {
+                d[i][j] = (unsigned)(i + j);
+                continue;
+            }
+            d[i][j] = least(least(d[i - 1][j], d[i][j - 1]) + 1,
+                            d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+                d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
+            }
         }
     }
-    return false;
+    return d[m][n];
 }

@@ -38,4 +38,10 @@ bool text_parse_span(const char *text, int64_t most, int64_t *ms);
 /* Whether all of it is UTF-8 without a zero byte; `*at` is the first bad byte. */
 bool text_is_utf8(const char *text, size_t size, size_t *at);
 
+/* How many letters were added, left out, changed, or swapped with their neighbours between two
+ * short words; TEXT_FAR: they are too long. */
+#define TEXT_WORD_MAX 31
+#define TEXT_FAR      100
+unsigned text_distance(const char *a, const char *b);
+
 #endif

@@ -1,0 +1,26 @@
+/* qvmctl sendbreak: a break on the serial line. */
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/names.h"
+#include "cli/outcome.h"
+
+static int run(const struct cli *cli, int argc, char **argv)
+{
+    struct msg_change_params params = {0};
+    int64_t patience = cli->timeout_ms != 0 ? cli->timeout_ms : CLIENT_READ_MS;
+
+    return outcome_each(cli, patience, METHOD_sendbreak, &params, &params.name, OUTCOME_SILENT,
+                        argv, argc);
+}
+
+const struct command command_sendbreak = {
+    .name = "sendbreak",
+    .synopsis = "NAME ... | --all",
+    .help = "send a break to guests' serial lines, as for Linux' SysRq",
+    .least = 1,
+    .most = COMMAND_ANY_COUNT,
+    .formats = FORMATS_ALL,
+    .takes_guests = true,
+    .all_means = names_can_reset,
+    .run = run,
+};

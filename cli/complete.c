@@ -1,0 +1,434 @@
+/* What may stand on a command line of qvmctl. */
+#include "cli/complete.h"
+
+#include <ctype.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/pci_words.h"
+#include "cli/sources.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/err.h"
+#include "proto/keys.h"
+
+const char *const complete_shells[COMPLETE_SHELL_COUNT + 1] = {"bash", "zsh", "fish", NULL};
+
+/* A command line as far as it goes. */
+struct line {
+    const struct command *command;  /* NULL: none stands there yet */
+    const struct option_row *wants; /* the option whose value is the last word; NULL: none */
+    const char *last, *socket;
+    const char *prefix; /* `--option=` of the last word, which candidates keep; `prefix_size` */
+    size_t prefix_size;
+    char *const *arguments; /* NULL-ended: those before the last word */
+    int argument_count;
+    bool is_over, all; /* `--`; --all */
+};
+
+static void offer(const struct line *line, const char *word, const char *doc)
+{
+    printf("%.*s%s%s%s\n", (int)line->prefix_size, line->prefix_size > 0 ? line->prefix : "", word,
+           doc != NULL ? "\t" : "", doc != NULL ? doc : "");
+}
+
+static void offer_words(const struct line *line, const struct word_table *table)
+{
+    for (int i = 0; i < table->count; i++) {
+        if (words_name(table, i) != NULL) {
+            offer(line, words_name(table, i), NULL);
+        }
+    }
+}
+
+static void offer_states(const struct line *line)
+{
+    offer_words(line, &words_state);
+}
+
+static void offer_reasons(const struct line *line)
+{
+    offer_words(line, &words_reason);
+}
+
+static void offer_formats(const struct line *line)
+{
+    for (unsigned i = 0; i < FORMAT_COUNT; i++) {
+        if (line->command == NULL || (line->command->formats >> i & 1) != 0) {
+            offer(line, format_names[i], NULL);
+        }
+    }
+}
+
+static void offer_commands(const struct line *line)
+{
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        offer(line, commands[i]->name, commands[i]->help);
+    }
+}
+
+static void offer_methods(const struct line *line)
+{
+    for (size_t i = 0; i < METHOD_COUNT; i++) {
+        offer(line, msg_methods[i].name, msg_methods[i].doc);
+    }
+}
+
+static void offer_shells(const struct line *line)
+{
+    for (size_t i = 0; complete_shells[i] != NULL; i++) {
+        offer(line, complete_shells[i], NULL);
+    }
+}
+
+/* The members of `settings`, as they are written: without units, with dashes. */
+static void offer_settings(const struct line *line)
+{
+    const struct msg_type *type = &msg_types[MSG_settings];
+
+    for (size_t i = 0; i < type->field_count; i++) {
+        char word[64];
+        int size = (int)strlen(type->fields[i].name);
+
+        if (size > 3 && strcmp(type->fields[i].name + size - 3, "_ms") == 0) {
+            size -= 3;
+        }
+        (void)snprintf(word, sizeof(word), "%.*s=", size, type->fields[i].name);
+        for (char *at = word; (at = strchr(at, '_')) != NULL;) {
+            *at = '-';
+        }
+        offer(line, word, type->fields[i].doc);
+    }
+}
+
+static void offer_keys(const struct line *line)
+{
+    for (size_t i = 0; i < key_word_count; i++) {
+        offer(line, key_words[i].name, NULL);
+    }
+}
+
+static void offer_files(const struct line *line)
+{
+    (void)line;
+    (void)puts(COMPLETE_FILES);
+}
+
+/* A name that is not there yet, of a guest with which the command can do something. */
+static bool is_offered(const struct line *line, const struct msg_guest *guest)
+{
+    for (int i = 0; i < line->argument_count; i++) {
+        if (strcmp(line->arguments[i], guest->name) == 0) {
+            return false;
+        }
+    }
+    return guest_name_is_valid(guest->name) &&
+           (line->command == NULL || line->command->all_means == NULL ||
+            line->command->all_means(guest));
+}
+
+static void offer_guests(const struct line *line)
+{
+    struct cli cli = {.socket = line->socket, .timeout_ms = COMPLETE_PATIENCE_MS};
+    auto_client struct client client = CLIENT_CLOSED;
+    struct msg_guest_list list = {0};
+    struct err err = {0};
+
+    if (line->argument_count > 0 && strstr(line->command->synopsis, "FILE") != NULL &&
+        sources_is_file(line->arguments[0])) {
+        return; /* what stands behind a FILE are its words */
+    }
+    if (client_init(&client, &cli, COMPLETE_PATIENCE_MS, &err) == 0 &&
+        client_ask(&client, METHOD_list, &(struct msg_list_params){0}, &list, &err) == 0) {
+        for (size_t i = 0; i < list.guests_count; i++) {
+            if (is_offered(line, &list.guests[i])) {
+                offer(line, list.guests[i].name, words_name(&words_state, list.guests[i].state));
+            }
+        }
+    }
+    msg_fini(MSG_guest_list, &list);
+}
+
+static void offer_devices(const struct line *line)
+{
+    struct cli cli = {.socket = line->socket, .timeout_ms = COMPLETE_PATIENCE_MS};
+    auto_client struct client client = CLIENT_CLOSED;
+    struct msg_device_list list = {0};
+    struct err err = {0};
+
+    if (client_init(&client, &cli, COMPLETE_PATIENCE_MS, &err) == 0 &&
+        client_ask(&client, METHOD_devices, &(struct msg_none){}, &list, &err) == 0) {
+        for (size_t i = 0; i < list.devices_count; i++) {
+            offer(line, list.devices[i].bdf, pci_class_word(list.devices[i].class));
+        }
+    }
+    msg_fini(MSG_device_list, &list);
+}
+
+/* What the words in capitals stand for; NULL: nothing that could be offered. */
+static const struct {
+    const char *word;
+    void (*offer)(const struct line *line);
+} kinds[] = {
+    {"NAME", offer_guests},
+    {"FILE", offer_files},
+    {"PATH", offer_files},
+    {"WORD", offer_files},
+    {"STATE", offer_states},
+    {"REASON", offer_reasons},
+    {"FORMAT", offer_formats},
+    {"COMMAND", offer_commands},
+    {"METHOD", offer_methods},
+    {"SHELL", offer_shells},
+    {"SECONDS", NULL},
+    {"COUNT", NULL},
+    {"LINES", NULL},
+    {"SEQ", NULL},
+    {"BYTES", NULL},
+    {"SIZE", NULL},
+    {"TEXT", NULL},
+    {"X", NULL},
+    {"Y", NULL},
+    {"KEY", offer_keys},
+    {"KIND", NULL},
+    {"ID", NULL},
+    {"JSON", NULL},
+    {"BDF", offer_devices},
+    {"NAMES", offer_guests},
+    {"SETTING=VALUE", offer_settings},
+};
+
+static int find_kind(const char *word, size_t size)
+{
+    for (int i = 0; i < (int)ARRAY_LEN(kinds); i++) {
+        if (strlen(kinds[i].word) == size && strncmp(kinds[i].word, word, size) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+bool complete_knows(const char *word, size_t size)
+{
+    return find_kind(word, size) >= 0;
+}
+
+/* One form of a synopsis, `[-x] NAME ... STATE`, from `form` to `end`: which kinds may stand at the
+ * argument `index`, as bits. */
+static uint32_t expect_of_form(const char *form, const char *end, int index, bool with_all)
+{
+    uint32_t found = 0;
+    bool has_all = false, repeats = false;
+    int place = 0, kind = -1;
+
+    for (const char *at = form; at < end;) {
+        size_t size;
+
+        if (*at == '[' && at[1] == '-') { /* an option: the table of options knows it */
+            at += strcspn(at, "]") + 1;
+            continue;
+        }
+        size = strcspn(at, " []");
+        if (size == 0) {
+            at++;
+            continue;
+        }
+        has_all = has_all || strncmp(at, "--all", size) == 0;
+        if (strncmp(at, "...", size) == 0) {
+            repeats = true;
+            found |= kind >= 0 && index >= place - 1 ? UINT32_C(1) << kind : 0;
+        } else if (*at != '-') {
+            kind = find_kind(at, size);
+            found |=
+                kind >= 0 && (repeats ? index >= place : index == place) ? UINT32_C(1) << kind : 0;
+            place++;
+        }
+        at += size;
+    }
+    return has_all == with_all ? found : 0;
+}
+
+/* The end of the form that begins at `at`: `|` outside of an option's brackets, or the end. */
+static const char *end_of_form(const char *at)
+{
+    bool is_option = false;
+
+    for (; *at != '\0' && (is_option || *at != '|'); at++) {
+        is_option = *at == '[' ? at[1] == '-' : *at == ']' ? false : is_option;
+    }
+    return at;
+}
+
+static uint32_t expect(const char *synopsis, int index, bool with_all)
+{
+    uint32_t found = 0;
+
+    for (const char *form = synopsis; *form != '\0';) {
+        const char *end = end_of_form(form);
+
+        found |= expect_of_form(form, end, index, with_all);
+        form = *end == '|' ? end + 1 : end;
+    }
+    return found;
+}
+
+void complete_expected(const char *synopsis, int index, bool with_all, char *out, size_t size)
+{
+    uint32_t found = expect(synopsis, index, with_all);
+    size_t used = 0;
+
+    *out = '\0';
+    for (size_t i = 0; i < ARRAY_LEN(kinds) && used < size; i++) {
+        if ((found >> i & 1) != 0) {
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used > 0 ? " " : "",
+                                     kinds[i].word);
+        }
+    }
+}
+
+static void offer_kinds(const struct line *line, uint32_t found)
+{
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if ((found >> i & 1) != 0 && kinds[i].offer != NULL) {
+            kinds[i].offer(line);
+        }
+    }
+}
+
+static void offer_options(const struct line *line)
+{
+    struct command_options options = command_options(line->command);
+
+    for (size_t i = 0; i < OPTION_TABLES_MAX; i++) {
+        for (const struct option_row *row = options.tables[i]; row != NULL && row->name != NULL;
+             row++) {
+            printf("--%s\t%s\n", row->name, row->doc);
+            if (row->letter != 0) {
+                printf("-%c\t%s\n", row->letter, row->doc);
+            }
+        }
+    }
+}
+
+/* The option `word` is written as, or NULL; `*value` is what stands behind it in the same word. */
+static const struct option_row *find_option(const struct line *line, const char *word,
+                                            const char **value)
+{
+    struct command_options options = command_options(line->command);
+    const struct option_row *row = NULL;
+
+    *value = NULL;
+    if (word[1] == '-') {
+        size_t size = strcspn(word + 2, "=");
+
+        *value = word[2 + size] == '=' ? word + 3 + size : NULL;
+        return options_find(options.tables, word + 2, size, 0);
+    }
+    for (word++; *word != '\0'; word++) { /* letters: flags, and the last may want a value */
+        row = options_find(options.tables, NULL, 0, *word);
+        if (row == NULL || row->kind != OPTION_FLAG) {
+            *value = row != NULL && word[1] != '\0' ? word + 1 : NULL;
+            break;
+        }
+    }
+    return row;
+}
+
+static void take_option(struct line *line, const struct option_row *row, const char *value)
+{
+    if (row != NULL && strcmp(row->name, "socket") == 0 && value != NULL) {
+        line->socket = value;
+    } else if (row != NULL && strcmp(row->name, "all") == 0) {
+        line->all = true;
+    }
+}
+
+static bool is_option(const struct line *line, const char *word)
+{
+    return !line->is_over && word[0] == '-' && word[1] != '\0';
+}
+
+/* One word before the last; returns how many words it takes. `next` may be NULL. bash has `=` as a
+ * word of its own. */
+static int take_word(struct line *line, char *word, char *const *rest, char **arguments)
+{
+    const struct option_row *row;
+    const char *value;
+    int taken = 1;
+
+    if (!is_option(line, word)) {
+        if (line->command == NULL && !line->is_over) {
+            line->command = command_find(word);
+        } else {
+            arguments[line->argument_count++] = word;
+        }
+        return 1;
+    }
+    if (strcmp(word, "--") == 0) {
+        line->is_over = line->command != NULL;
+        return 1;
+    }
+    row = find_option(line, word, &value);
+    if (row != NULL && row->kind != OPTION_FLAG && value == NULL) {
+        taken += rest[0] != NULL && strcmp(rest[0], "=") == 0;
+        value = rest[taken - 1];
+        line->wants = value == NULL ? row : NULL;
+        taken += value != NULL;
+    }
+    take_option(line, row, value);
+    return taken;
+}
+
+/* The last word: an option with its value in the same word wants that value. */
+static void take_last(struct line *line)
+{
+    const char *value = NULL;
+    const struct option_row *row;
+
+    if (line->wants == NULL && is_option(line, line->last) && line->last[1] == '-') {
+        row = find_option(line, line->last, &value);
+        if (row != NULL && value != NULL && row->kind != OPTION_FLAG) {
+            line->wants = row;
+            line->prefix = line->last;
+            line->prefix_size = (size_t)(value - line->last);
+        }
+    }
+}
+
+void complete_line(char *const *words, int count)
+{
+    const char *named = getenv(CLI_SOCKET_ENV);
+    auto_free char **before = calloc((size_t)count + 1, sizeof(*before));
+    auto_free char **arguments = calloc((size_t)count + 1, sizeof(*arguments));
+    struct line line = {
+        .socket = named != NULL && *named != '\0' ? named : CLI_SOCKET_DEFAULT,
+        .last = count > 0 ? words[count - 1] : "",
+        .arguments = arguments,
+    };
+
+    if (before == NULL || arguments == NULL) {
+        return;
+    }
+    for (int i = 0; i + 1 < count; i++) {
+        before[i] = words[i];
+    }
+    for (int i = 0; i + 1 < count;) {
+        i += take_word(&line, before[i], before + i + 1, arguments);
+    }
+    take_last(&line);
+    if (line.wants != NULL) {
+        const char *argument = line.wants->argument;
+        int kind = find_kind(argument, strlen(argument));
+
+        offer_kinds(&line, kind >= 0 ? UINT32_C(1) << kind : 0);
+    } else if (is_option(&line, line.last) || strcmp(line.last, "-") == 0) {
+        offer_options(&line);
+    } else if (line.command == NULL) {
+        offer_commands(&line);
+    } else {
+        offer_kinds(&line, expect(line.command->synopsis, line.argument_count, line.all));
+    }
+}
