@@ -12,12 +12,16 @@
 #define XSDT_ENTRIES_MAX     64
 #define FADT_SIGNATURE       0x50434146 /* "FACP" */
 #define MADT_SIGNATURE       0x43495041 /* "APIC" */
+#define FADT_REDUCED         (1U << 20)
 #define FADT_RESET_SUPPORTED (1U << 10)
 #define MADT_LAPIC           0
 #define MADT_IOAPIC          1
+#define MADT_OVERRIDE        2
+#define MADT_X2APIC          9
 #define MADT_ENABLED         1U
 #define SLEEP_TYPE_S5        5
 #define SLEEP_ENABLE         0x20
+#define FIXED_SLEEP          (SLEEP_TYPE_S5 << 10 | 1 << 13)
 
 enum { SPACE_MEMORY = 0, SPACE_IO = 1 };
 
@@ -48,7 +52,11 @@ struct fadt {
     struct acpi_header header;
     uint8_t unused_36[40 - 36];
     uint32_t dsdt32;
-    uint8_t unused_44[112 - 44];
+    uint8_t unused_44[56 - 44];
+    uint32_t fixed_event;
+    uint8_t unused_60[64 - 60];
+    uint32_t fixed_control;
+    uint8_t unused_68[112 - 68];
     uint32_t flags;
     struct acpi_register reset;
     uint8_t reset_value;
@@ -80,6 +88,17 @@ struct madt_entry {
             uint32_t address;
             uint32_t gsi_base;
         } __attribute__((packed)) ioapic;
+        struct {
+            uint16_t unused;
+            uint32_t apic_id;
+            uint32_t flags;
+            uint32_t uid;
+        } __attribute__((packed)) x2apic;
+        struct {
+            uint8_t bus;
+            uint8_t source;
+            uint32_t gsi;
+        } __attribute__((packed)) override;
     };
 } __attribute__((packed));
 
@@ -88,8 +107,9 @@ _Static_assert(__builtin_offsetof(struct fadt, sleep_control) == 244, "layout of
 static const struct rsdp *root;
 static const struct fadt *fadt; /* NULL: none */
 static uint64_t ioapic_address = 0xfec00000;
+static uint8_t timer_pin; /* of the ISA bus's line 0 */
 static unsigned cpu_count;
-static uint8_t cpu_apic_ids[ACPI_CPUS_MAX];
+static uint32_t cpu_apic_ids[ACPI_CPUS_MAX];
 
 /* The LAPIC's address is read by started CPUs in entry.S too. */
 extern uint64_t lapic_address;
@@ -144,6 +164,11 @@ static void read_madt(const struct madt *madt)
         if (entry->type == MADT_LAPIC && (entry->lapic.flags & MADT_ENABLED) != 0 &&
             cpu_count < ACPI_CPUS_MAX) {
             cpu_apic_ids[cpu_count++] = entry->lapic.apic_id;
+        } else if (entry->type == MADT_X2APIC && (entry->x2apic.flags & MADT_ENABLED) != 0 &&
+                   cpu_count < ACPI_CPUS_MAX) {
+            cpu_apic_ids[cpu_count++] = entry->x2apic.apic_id;
+        } else if (entry->type == MADT_OVERRIDE && entry->override.source == 0) {
+            timer_pin = (uint8_t)entry->override.gsi;
         } else if (entry->type == MADT_IOAPIC && entry->ioapic.gsi_base == 0) {
             ioapic_address = entry->ioapic.address;
         }
@@ -169,6 +194,11 @@ uint64_t acpi_lapic(void)
     return lapic_address;
 }
 
+uint8_t acpi_timer_pin(void)
+{
+    return timer_pin;
+}
+
 uint64_t acpi_ioapic(void)
 {
     return ioapic_address;
@@ -179,7 +209,7 @@ unsigned acpi_cpu_count(void)
     return cpu_count;
 }
 
-uint8_t acpi_cpu_apic_id(unsigned i)
+uint32_t acpi_cpu_apic_id(unsigned i)
 {
     return cpu_apic_ids[i];
 }
@@ -235,8 +265,17 @@ static const struct acpi_header *dsdt(void)
     return (const struct acpi_header *)address;
 }
 
+uint16_t acpi_fixed_event(void)
+{
+    return fadt != NULL && (fadt->flags & FADT_REDUCED) == 0 ? (uint16_t)fadt->fixed_event : 0;
+}
+
 bool acpi_poweroff(void)
 {
+    if (acpi_fixed_event() != 0) {
+        outw((uint16_t)fadt->fixed_control, FIXED_SLEEP);
+        halt_forever();
+    }
     if (!register_write(sleep_control(), SLEEP_TYPE_S5 << 2 | SLEEP_ENABLE)) {
         return false;
     }

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define ACPI_CPUS_MAX 255 /* LAPIC ids 0 to 254 */
+#define ACPI_CPUS_MAX 1024
 
 /* Read the tables. `rsdp`: where the root pointer lies; 0: look in 0xe0000-0xfffff. Tables that are
  * not there leave the defaults: no registers, no CPUs, LAPIC and IOAPIC where a PC has them. */
@@ -14,10 +14,16 @@ void acpi_init(uint64_t rsdp);
 
 uint64_t acpi_lapic(void);
 uint64_t acpi_ioapic(void);
+uint8_t acpi_timer_pin(void); /* of the IOAPIC, where line 0 leads */
 
 /* Enabled CPUs in the MADT, and the LAPIC id of the i-th of them. */
 unsigned acpi_cpu_count(void);
-uint8_t acpi_cpu_apic_id(unsigned i);
+uint32_t acpi_cpu_apic_id(unsigned i);
+
+/* The port of the fixed event registers (4.8.4.1: status, enable); 0: hardware-reduced ACPI, or
+ * none.
+ */
+uint16_t acpi_fixed_event(void);
 
 /* Does not come back; or false if there is no such register. The machine may take a moment. */
 bool acpi_poweroff(void);

@@ -19,7 +19,10 @@ struct boot_params {
     uint64_t acpi_rsdp_addr; /* 0: look for it */
     uint8_t unused_078[0x1e8 - 0x78];
     uint8_t e820_count;
-    uint8_t unused_1e9[0x228 - 0x1e9];
+    uint8_t unused_1e9[0x218 - 0x1e9];
+    uint32_t ramdisk_image; /* the initrd */
+    uint32_t ramdisk_size;
+    uint8_t unused_220[0x228 - 0x220];
     uint32_t cmdline; /* physical address; 0: none */
     uint8_t unused_22c[0x2d0 - 0x22c];
     struct e820_entry e820[E820_TABLE_MAX];

@@ -12,6 +12,8 @@
 #define TABLE_FLAGS 0x07       /* present, writable, user */
 #define LAPIC_ID    0x20
 
+#define MULTIBOOT_MAGIC 0x2badb002 /* EAX of a multiboot loader */
+
         .section .head, "ax"
         .code32
         .globl  payload_start
@@ -23,6 +25,8 @@ payload_start:
 
 /* 32-bit mode, paging off, flat segments, ESI = zero page. Maps the first GiB; memory.c goes on. */
 entry32:
+        movl    $ENTERED_32, %ebp
+to_64:
         movl    $gdt_pointer, %eax
         lgdtl   (%eax)
         movl    $early_directory, %edi
@@ -39,10 +43,23 @@ entry32:
         movl    $early_pointers + TABLE_FLAGS, early_root
         movl    $0, early_root + 4
         movl    $early_root, %edi
-        movl    $entry64, %ebx
+        movl    $enter_main, %ebx
         ljmpl   $SEL_CODE32, $to_long_mode
 
-/* 32-bit mode with our GDT, EDI = page tables, EBX = where to go on in 64-bit mode; keeps ESI. */
+/* The same with EBX = the information: hvm_start_info; multiboot's, if EAX says so. */
+        .globl  pvh_entry, multiboot_entry
+pvh_entry:
+        movl    %ebx, %esi
+        movl    $ENTERED_PVH, %ebp
+        jmp     to_64
+multiboot_entry:
+        cmpl    $MULTIBOOT_MAGIC, %eax
+        jne     entry32
+        movl    %ebx, %esi
+        movl    $ENTERED_MULTIBOOT, %ebp
+        jmp     to_64
+
+/* 32-bit mode with our GDT, EDI = page tables, EBX = where to go on in 64-bit mode; keeps ESI and EBP. */
 to_long_mode:
         movl    $SEL_KERNEL_DATA, %eax
         movl    %eax, %ds
@@ -65,6 +82,9 @@ to_long_mode:
         .org    ENTRY64
         .globl  entry64
 entry64:
+        movl    $ENTERED_64, %ebp
+/* 64-bit mode, ESI = the information, EBP = how it was entered. */
+enter_main:
         cli
         cld
         movl    $boot_stack_end, %esp
@@ -72,7 +92,8 @@ entry64:
         movl    $bss_qwords, %ecx
         xorl    %eax, %eax
         rep     stosq
-        movq    %rsi, %rdi              /* the zero page */
+        movq    %rsi, %rdi
+        movl    %ebp, %esi
         call    guest_main
         ud2
 
@@ -174,10 +195,17 @@ ap_trampoline_end:
 /* Says who it is and sleeps; needs no stack. */
         .code64
 ap_entry64:
+        cmpl    $0, lapic_is_long
+        jne     2f
         movq    lapic_address, %rax
         movl    LAPIC_ID(%rax), %ecx
         shrl    $24, %ecx
-        incl    %ecx
+        jmp     3f
+2:      movl    $0xb, %eax              /* EDX: the x2APIC id, whatever the LAPIC's mode */
+        xorl    %ecx, %ecx
+        cpuid
+        movl    %edx, %ecx
+3:      incl    %ecx
         movl    %ecx, ap_arrived
 1:      cli
         hlt
@@ -210,7 +238,7 @@ page_root:
 page_pointers:
         .skip   PAGE_SIZE
 page_directories:
-        .skip   4 * PAGE_SIZE
+        .skip   5 * PAGE_SIZE
 early_root:
         .skip   PAGE_SIZE
 early_pointers:

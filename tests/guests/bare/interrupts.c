@@ -8,17 +8,40 @@
 
 #define COM1_GSI 4
 
-enum { VECTOR_COM1 = 0x20, VECTOR_BUTTON, VECTOR_TIMER, VECTOR_SPURIOUS = 0x2f, VECTOR_COUNT };
+enum {
+    VECTOR_COM1 = 0x20,
+    VECTOR_BUTTON,
+    VECTOR_TIMER,
+    VECTOR_DEVICE,
+    VECTOR_SPURIOUS = 0x2f,
+    VECTOR_COUNT = 256
+};
 enum { EXCEPTION_COUNT = 32, EXCEPTION_STUB_SIZE = 8, GATE_INTERRUPT = 0x8e };
 enum { PIC1_MASK = 0x21, PIC2_MASK = 0xa1 };
 enum { LAPIC_ID = 0x20, LAPIC_EOI = 0xb0, LAPIC_SVR = 0xf0, LAPIC_ICR = 0x300, LAPIC_ICR2 = 0x310 };
 enum { LAPIC_TIMER = 0x320, LAPIC_TIMER_COUNT = 0x380, LAPIC_TIMER_DIVIDE = 0x3e0 };
 enum { TIMER_PERIODIC = 1 << 17, TIMER_MASKED = 1 << 16, DIVIDE_BY_1 = 0xb, SVR_ENABLE = 0x100 };
-enum { IOAPIC_DATA = 0x10, IOAPIC_REDIRECTION = 0x10 };
+enum { IOAPIC_DATA = 0x10, IOAPIC_REDIRECTION = 0x10, IOAPIC_PINS = 24 };
+enum { IOAPIC_LEVEL = 1 << 15, IOAPIC_MASKED = 1 << 16 };
 enum { BUS_CYCLES_PER_TICK = 1000000 };
-enum { BUTTON_PRESSED = 1, NOBODY_THERE = 0xff };
+enum { BUTTON_PRESSED = 1, NOBODY_THERE = 0xff, FIXED_BUTTON = 0x100 };
+
+enum { MSR_APIC_BASE = 0x1b, APIC_BASE_X2APIC = 1 << 10, MSR_X2APIC = 0x800 };
 
 #define EXCEPTIONS_WITH_CODE 0x00227d00U /* 8, 10 to 14, 17, 21 */
+
+/* entry.S looks at it, too. */
+extern uint32_t lapic_is_long;
+uint32_t lapic_is_long;
+
+static void lapic_write(uint32_t reg, uint32_t value)
+{
+    if (lapic_is_long) {
+        msr_write(MSR_X2APIC + (reg >> 4), value);
+    } else {
+        mmio_write32(acpi_lapic() + reg, value);
+    }
+}
 
 struct gate {
     uint16_t offset_low;
@@ -48,7 +71,8 @@ struct table_pointer {
 struct interrupt_frame;
 
 /* entry.S */
-extern uint8_t exception_stubs[], trap_stack_end[], user_return[];
+extern uint8_t exception_stubs[], trap_stack_end[];
+void user_return(void); /* of memory.c */
 extern uint64_t gdt_tss[2];
 void segments_load(void);
 void user_leave(void) __attribute__((noreturn));
@@ -56,12 +80,13 @@ void on_exception(uint64_t vector, const uint64_t *stack) __attribute__((noretur
 
 static struct gate idt[VECTOR_COUNT];
 static struct tss tss;
+static uint8_t button_gsi;
 static uint16_t button_port;
 static volatile uint64_t ticks;
 
 static void end_of_interrupt(void)
 {
-    mmio_write32(acpi_lapic() + LAPIC_EOI, 0);
+    lapic_write(LAPIC_EOI, 0);
 }
 
 static __attribute__((interrupt)) void on_com1(struct interrupt_frame *frame)
@@ -74,14 +99,23 @@ static __attribute__((interrupt)) void on_com1(struct interrupt_frame *frame)
 static __attribute__((interrupt)) void on_button(struct interrupt_frame *frame)
 {
     (void)frame;
+    interrupts_check_button(); /* a fixed one is level-triggered: it falls before the end */
     end_of_interrupt();
-    interrupts_check_button();
 }
 
 static __attribute__((interrupt)) void on_timer(struct interrupt_frame *frame)
 {
     (void)frame;
     ticks = ticks + 1;
+    end_of_interrupt();
+}
+
+static void (*device_handler)(void);
+
+static __attribute__((interrupt)) void on_device(struct interrupt_frame *frame)
+{
+    (void)frame;
+    device_handler();
     end_of_interrupt();
 }
 
@@ -106,10 +140,24 @@ void on_exception(uint64_t vector, const uint64_t *stack)
     prompt_again();
 }
 
+static bool is_fixed_button_pressed(uint16_t port)
+{
+    bool is_pressed = (inw(port) & FIXED_BUTTON) != 0;
+
+    outw(port, FIXED_BUTTON);
+    return is_pressed;
+}
+
 void interrupts_check_button(void)
 {
-    uint8_t event = inb(button_port);
+    uint16_t fixed = acpi_fixed_event();
+    uint8_t event;
 
+    if (fixed != 0) {
+        event = is_fixed_button_pressed(fixed) ? BUTTON_PRESSED : 0;
+    } else {
+        event = inb(button_port);
+    }
     if (event != NOBODY_THERE && (event & BUTTON_PRESSED) != 0) {
         print("\npower button\n");
         command_poweroff("");
@@ -136,6 +184,7 @@ static void tables_load(void)
     gate_set(VECTOR_COM1, (uint64_t)on_com1);
     gate_set(VECTOR_BUTTON, (uint64_t)on_button);
     gate_set(VECTOR_TIMER, (uint64_t)on_timer);
+    gate_set(VECTOR_DEVICE, (uint64_t)on_device);
     gate_set(VECTOR_SPURIOUS, (uint64_t)on_spurious);
     __asm__ volatile("lidt %0" : : "m"(pointer));
 
@@ -153,38 +202,74 @@ static void ioapic_write(uint32_t index, uint32_t value)
     mmio_write32(acpi_ioapic() + IOAPIC_DATA, value);
 }
 
-/* Edge triggered, active high, to this CPU. */
-static void ioapic_route(uint8_t gsi, uint8_t vector)
+/* Active high, to this CPU. */
+static void ioapic_route(uint8_t gsi, uint32_t entry)
 {
     uint32_t index = IOAPIC_REDIRECTION + 2U * gsi;
 
-    ioapic_write(index + 1, (uint32_t)lapic_id() << 24);
-    ioapic_write(index, vector);
+    ioapic_write(index + 1, lapic_id() << 24);
+    ioapic_write(index, entry);
 }
 
-void interrupts_init(uint8_t button_gsi, uint16_t port)
+void interrupts_init(uint8_t gsi, uint16_t port)
 {
+    button_gsi = gsi;
     button_port = port;
     tables_load();
     outb(PIC1_MASK, 0xff);
     outb(PIC2_MASK, 0xff);
-    mmio_write32(acpi_lapic() + LAPIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
+    lapic_write(LAPIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
+    interrupts_restore();
+}
+
+void interrupts_restore(void)
+{
+    for (uint8_t gsi = 0; gsi < IOAPIC_PINS; gsi++) {
+        ioapic_route(gsi, IOAPIC_MASKED);
+    }
     ioapic_route(COM1_GSI, VECTOR_COM1);
-    ioapic_route(button_gsi, VECTOR_BUTTON);
+    if (acpi_fixed_event() != 0) {
+        outw(acpi_fixed_event() + 2, FIXED_BUTTON); /* its enable bit */
+        ioapic_route(button_gsi, IOAPIC_LEVEL | VECTOR_BUTTON);
+    } else {
+        ioapic_route(button_gsi, VECTOR_BUTTON);
+    }
+}
+
+void interrupts_listen(uint8_t gsi, void (*handler)(void))
+{
+    device_handler = handler;
+    ioapic_route(gsi, IOAPIC_LEVEL | VECTOR_DEVICE);
+}
+
+uint8_t interrupts_vector(void (*handler)(void))
+{
+    device_handler = handler;
+    return VECTOR_DEVICE;
+}
+
+void interrupts_set(uint8_t vector, uint64_t handler)
+{
+    gate_set(vector, handler);
+}
+
+void interrupts_route(uint8_t pin, uint32_t entry)
+{
+    ioapic_route(pin, entry);
 }
 
 void timer_start(void)
 {
     ticks = 0;
-    mmio_write32(acpi_lapic() + LAPIC_TIMER_DIVIDE, DIVIDE_BY_1);
-    mmio_write32(acpi_lapic() + LAPIC_TIMER, TIMER_PERIODIC | VECTOR_TIMER);
-    mmio_write32(acpi_lapic() + LAPIC_TIMER_COUNT, BUS_CYCLES_PER_TICK);
+    lapic_write(LAPIC_TIMER_DIVIDE, DIVIDE_BY_1);
+    lapic_write(LAPIC_TIMER, TIMER_PERIODIC | VECTOR_TIMER);
+    lapic_write(LAPIC_TIMER_COUNT, BUS_CYCLES_PER_TICK);
 }
 
 void timer_stop(void)
 {
-    mmio_write32(acpi_lapic() + LAPIC_TIMER, TIMER_MASKED | VECTOR_TIMER);
-    mmio_write32(acpi_lapic() + LAPIC_TIMER_COUNT, 0);
+    lapic_write(LAPIC_TIMER, TIMER_MASKED | VECTOR_TIMER);
+    lapic_write(LAPIC_TIMER_COUNT, 0);
 }
 
 void timer_wait(uint64_t count)
@@ -198,13 +283,26 @@ void timer_wait(uint64_t count)
     interrupts_on();
 }
 
-uint8_t lapic_id(void)
+uint32_t lapic_id(void)
 {
-    return (uint8_t)(mmio_read32(acpi_lapic() + LAPIC_ID) >> 24);
+    if (lapic_is_long) {
+        return (uint32_t)msr_read(MSR_X2APIC + (LAPIC_ID >> 4));
+    }
+    return mmio_read32(acpi_lapic() + LAPIC_ID) >> 24;
 }
 
-void lapic_send(uint8_t apic_id, uint32_t command)
+void lapic_send(uint32_t apic_id, uint32_t command)
 {
-    mmio_write32(acpi_lapic() + LAPIC_ICR2, (uint32_t)apic_id << 24);
-    mmio_write32(acpi_lapic() + LAPIC_ICR, command);
+    if (lapic_is_long) {
+        msr_write(MSR_X2APIC + (LAPIC_ICR >> 4), (uint64_t)apic_id << 32 | command);
+        return;
+    }
+    lapic_write(LAPIC_ICR2, apic_id << 24);
+    lapic_write(LAPIC_ICR, command);
+}
+
+void lapic_use_long_ids(void)
+{
+    msr_write(MSR_APIC_BASE, msr_read(MSR_APIC_BASE) | APIC_BASE_X2APIC);
+    lapic_is_long = 1;
 }

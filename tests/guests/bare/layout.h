@@ -12,6 +12,12 @@
 
 #define CMDLINE_MAX 1023 /* cmdline_size of the header: bytes without the final NUL */
 
+/* How it was entered. */
+#define ENTERED_64        0
+#define ENTERED_32        1
+#define ENTERED_PVH       2
+#define ENTERED_MULTIBOOT 3
+
 /* GDT selectors */
 #define SEL_KERNEL_CODE 0x08
 #define SEL_KERNEL_DATA 0x10

@@ -1,10 +1,16 @@
 /* guest: a bare-metal bootimage to test a VMM with, in integer instructions alone.
  *
- * Three files of the same program, linked to run at 1 MiB, entered with RSI = zero page (64-bit
- * entry of the Linux boot protocol):
+ * Files of the same program, linked to run at 1 MiB, entered with RSI = zero page (64-bit entry of
+ * the Linux boot protocol):
  *   guest.bzimage  protocol 2.12, 64-bit entry; the 16- and 32-bit entries work as well
  *   guest.elf      entered at e_entry
  *   guest.flat     loaded at 0x100000, entered at its first byte
+ *   devices.bzimage  as guest.bzimage, with the commands that few tests need
+ * and in 32-bit mode:
+ *   guest32.bzimage  the 32-bit entry alone, ESI = zero page
+ *   guest32.elf      ELF32, entered at e_entry, ESI = zero page
+ *   guest.pvh        ELF64 with Xen's note, EBX = hvm_start_info
+ *   guest.multiboot  ELF32 with a multiboot 1 header, EBX = its information
  * It owns RAM from 1 to 2 MiB, and needs at least that much.
  *
  * On COM1 (port 0x3f8, GSI 4, edge) it prints
@@ -13,20 +19,41 @@
  * and a prompt "> ", then obeys lines, echoing what is typed:
  *   help                 list of commands
  *   poweroff             writes SLP_TYP 5, SLP_EN (0x34) to the FADT's sleep control register
- *   reboot               writes the FADT's reset value to its reset register; RAM is kept: boot K +
- * 1 kbreset              writes 0xfe to port 0x64 crash                triple fault hang cli; hlt
+ *   reboot               writes the FADT's reset value to its reset register; RAM is kept: "boot K"
+ *                        counts
+ *   kbreset              writes 0xfe to port 0x64
+ *   crash                triple fault
+ *   hang                 cli; hlt
  *   spin [3]             busy for ever with interrupts off, in ring 0 (or in ring 3)
  *   flood [N]            N numbered lines, or endlessly
  *   mem                  writes and reads all RAM above 2 MiB: "memory: K KiB checked, E errors"
  *   mem ADDRESS          reads 4 bytes there (hex): "0xADDRESS: 0xVALUE"
+ *   poke ADDRESS VALUE   writes 4 bytes there (hex): "0xADDRESS = 0xVALUE"
+ *   strange ADDRESS      counts the bits of 4 bytes there (hex): "popcnt of 0xADDRESS: N"
  *   cpus                 INIT/SIPI to the CPUs of the MADT: "cpu ID: up" each, then "N cpus up"
  *   ticks N              N ticks of 1 ms of the LAPIC timer, then "N ticks"
  *   in PORT              "port 0xPORT: 0xVALUE" (hex, a byte)
  *   out PORT VALUE       "port 0xPORT = 0xVALUE"
+ *   rng ADDRESS GSI N    a virtio-mmio device's random bytes: "rng: N bytes: XX ..."; GSI 0: polled
+ *   blk ADDRESS GSI ...  a virtio-mmio disk: info, id, flush, write or read SECTOR COUNT SEED
+ *   storm ADDRESS GSI SEED ROUNDS
+ *                        writes nonsense into a virtio-mmio device's registers and rings
  *   echo TEXT            TEXT
  *   time                 "YYYY-MM-DD hh:mm:ss" of the CMOS clock (ports 0x70, 0x71), or "no clock"
+ *   entry                how it was entered, and the modules (initrds) that it was told of
  *   acpi                 tables, checksums ("good" or "BAD"), registers
  *   anything else        "you said: LINE"
+ * devices.bzimage obeys these as well:
+ *   irqs                 each way of the interrupt controllers, "NAME: N interrupts, N cycles each"
+ *   randomly N           N random accesses, "N accesses"
+ *   pci                  "pci D.F VENDOR:DEVICE class C line L" for each function of bus 0 (D, F
+ *                        and L decimal)
+ *   msix D N, msi D N, events D N, lines D N, intx D N
+ *                        N interrupts of the pci-dummy (test on) that is device D
+ *   edu D N              N messages of QEMU's edu, by MSI: "edu: N messages"
+ *   edudma D ADDRESS     the edu writes 16 bytes there (hex): "edu: 16 bytes there", or "edu: it
+ *                        says that it did", which is all that an address without RAM can tell
+ *   pcistorm SEED N      N random writes to the configuration of what is on bus 0
  * A line above 255 bytes is answered "line too long". An exception is told and ends the command.
  *
  * The power button: its interrupt (GSI 9, edge) reads the generic event device's byte at port
@@ -43,6 +70,7 @@
 #include "tests/guests/bare/bootparams.h"
 #include "tests/guests/bare/commands.h"
 #include "tests/guests/bare/console.h"
+#include "tests/guests/bare/entered.h"
 #include "tests/guests/bare/interrupts.h"
 #include "tests/guests/bare/layout.h"
 #include "tests/guests/bare/machine.h"
@@ -52,7 +80,7 @@
 #define LINE_SIZE 256
 #define GSI_COUNT 24
 
-void guest_main(const struct boot_params *params) __attribute__((noreturn));
+void guest_main(const void *info, unsigned entry) __attribute__((noreturn));
 
 static char cmdline[CMDLINE_MAX + 1] __attribute__((section(".noinit")));
 static char line[LINE_SIZE] __attribute__((section(".noinit")));
@@ -119,8 +147,9 @@ void prompt_loop(void)
     }
 }
 
-void guest_main(const struct boot_params *params)
+void guest_main(const void *info, unsigned entry)
 {
+    const struct boot_params *params = entered_note(entry, info);
     uint64_t rsdp = params->acpi_rsdp_addr;
 
     copy_cmdline(params);

@@ -9,7 +9,8 @@
 #define GIB             0x40000000ULL
 #define PAGE_2M         0x200000ULL
 #define ALWAYS_MAPPED   4ULL /* GiB: LAPIC and IOAPIC lie below */
-#define CHIPS_START     0xfe000000ULL
+#define DIRECTORIES     5ULL /* that there are */
+#define CHIPS_START     0xf8000000ULL
 #define CHIPS_DIRECTORY (CHIPS_START / GIB)
 #define TABLE_ENTRIES   512
 #define TABLE_FLAGS     0x07 /* present, writable, user */
@@ -130,11 +131,11 @@ void memory_init(const struct boot_params *params)
 void memory_map_all(void)
 {
     if (!is_1g) {
-        map_2m(0, ALWAYS_MAPPED * GIB);
-        for (uint64_t i = 0; i < ALWAYS_MAPPED; i++) {
+        map_2m(0, DIRECTORIES * GIB);
+        for (uint64_t i = 0; i < DIRECTORIES; i++) {
             use_directory(i);
         }
-        mapped_end = ALWAYS_MAPPED * GIB;
+        mapped_end = DIRECTORIES * GIB;
     }
 }
 

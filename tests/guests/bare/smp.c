@@ -7,6 +7,7 @@
 #include "tests/guests/bare/machine.h"
 
 enum { ICR_INIT = 0x4500, ICR_STARTUP = 0x4600 };
+enum { SHORT_IDS = 255 };
 enum { SIPI_TRIES = 2, ARRIVAL_MS = 500 };
 
 /* entry.S; a started CPU writes its LAPIC id + 1 to `ap_arrived`. */
@@ -14,7 +15,7 @@ extern uint8_t ap_trampoline[], ap_trampoline_end[];
 extern volatile uint32_t ap_arrived;
 volatile uint32_t ap_arrived;
 
-static bool start_one(uint8_t apic_id)
+static bool start_one(uint32_t apic_id)
 {
     ap_arrived = 0;
     lapic_send(apic_id, ICR_INIT);
@@ -33,16 +34,22 @@ static bool start_one(uint8_t apic_id)
 
 unsigned smp_start(void)
 {
-    uint8_t boot_id = lapic_id();
+    uint32_t boot_id = lapic_id();
     unsigned up = 1;
 
     for (uint8_t *from = ap_trampoline, *to = (uint8_t *)AP_PAGE; from < ap_trampoline_end;) {
         *to++ = *from++;
     }
     print("cpu %u: boot cpu\n", (uint64_t)boot_id);
+    for (unsigned i = 0; i < acpi_cpu_count(); i++) {
+        if (acpi_cpu_apic_id(i) >= SHORT_IDS) {
+            lapic_use_long_ids();
+            break;
+        }
+    }
     timer_start();
     for (unsigned i = 0; i < acpi_cpu_count(); i++) {
-        uint8_t apic_id = acpi_cpu_apic_id(i);
+        uint32_t apic_id = acpi_cpu_apic_id(i);
 
         if (apic_id == boot_id) {
             continue;
