@@ -59,6 +59,7 @@ class FakeQvmd:
         self.path = os.path.join(directory, "qvmd.sock")
         self.methods, self.raw = {}, {}
         self.requests = []  # (method, params) in their order
+        self.garbage = []  # lines that are no requests
         self.connections = []
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.path)
@@ -78,7 +79,12 @@ class FakeQvmd:
     def _serve(self, connection):
         try:
             for line in connection.sock.makefile("rb"):
-                self._answer(connection, json.loads(line))
+                try:
+                    request = json.loads(line)
+                except ValueError:
+                    self.garbage.append(line)
+                    continue
+                self._answer(connection, request)
         except OSError:
             pass  # the client went away, or the test closed
 

@@ -2,6 +2,7 @@
 the conversation of its control socket."""
 
 import array
+import fcntl
 import json
 import os
 import signal
@@ -10,10 +11,9 @@ import subprocess
 import tempfile
 import time
 
-FD_COUNT = 8
 SEALS = 0x1 | 0x2 | 0x4 | 0x8  # F_SEAL_SEAL SHRINK GROW WRITE
 F_ADD_SEALS = 1033
-VERSION = 1
+VERSION = 2
 
 
 class Gone(Exception):
@@ -83,13 +83,16 @@ class Conversation:
 class QvmParent:
     """A qvm process under us."""
 
-    def __init__(self, qvm, vdevs, what, name="web", nonce="4711", daemon_uid=None):
+    def __init__(self, qvm, vdevs, what, name="web", nonce="4711", daemon_uid=None,
+                 kvm="/dev/kvm"):
+        """`kvm`: what it gets to make a VM ahead with; None: nothing, as from the first qvmd."""
         self.directory = tempfile.mkdtemp(prefix="qvm-under-")
         self.path = os.path.join(self.directory, "control")
         self.log_path = os.path.join(self.directory, "log")
         self.exit_path = os.path.join(self.directory, "exit")
         self.nonce = nonce
         self.conversations = []
+        self.kvm = kvm
         self.spawn(qvm, vdevs, {
             "name": name, "instance": 7, "nonce": nonce,
             "daemon_uid": os.getuid() if daemon_uid is None else daemon_uid, "definition": what})
@@ -97,7 +100,6 @@ class QvmParent:
     def start_descriptor(self, start):
         fd = os.memfd_create("start", os.MFD_ALLOW_SEALING)
         os.write(fd, json.dumps(start).encode())
-        import fcntl
         fcntl.fcntl(fd, F_ADD_SEALS, SEALS)
         return fd
 
@@ -108,15 +110,17 @@ class QvmParent:
         log = os.open(self.log_path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         fds = [os.open("/dev/null", os.O_RDWR), log, log, control.fileno(),
                self.start_descriptor(start),
-               os.open(self.exit_path, os.O_CREAT | os.O_WRONLY, 0o600),
+               os.open(self.exit_path, os.O_CREAT | os.O_RDWR, 0o600),
                os.open(vdevs, os.O_PATH | os.O_DIRECTORY), ready_end]
+        if self.kvm:
+            fds.append(os.open(self.kvm, os.O_RDWR))
         pid = os.fork()
         if pid == 0:
             try:
-                high = [os.dup2(fd, 100 + i) for i, fd in enumerate(fds)]
+                high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]  # out of each other's way
                 for i, fd in enumerate(high):
                     os.dup2(fd, i, inheritable=True)
-                os.closerange(FD_COUNT, 4096)
+                os.closerange(len(fds), 4096)
                 os.execve(qvm, ["qvm", "--under-qvmd", start["name"]], {})
             finally:
                 os._exit(127)
