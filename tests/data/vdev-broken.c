@@ -51,6 +51,14 @@ static const struct vdev_option options[] = {
 #ifdef BROKEN_OPTION
     {.name = "odd", .kind = (enum vdev_option_kind)99},
 #endif
+#ifdef BROKEN_CLASH
+    {.name = "intr", .kind = VDEV_OPTION_TEXT},
+#endif
+#ifdef BROKEN_TWICE
+    {.name = "same", .kind = VDEV_OPTION_TEXT},
+    {.name = "other", .kind = VDEV_OPTION_TEXT},
+    {.name = "same", .kind = VDEV_OPTION_NUMBER},
+#endif
     {.name = NULL},
 };
 
@@ -58,7 +66,7 @@ static const struct vdev_region regions[] = {{VDEV_SPACE_IO, 0x600, 1}};
 
 static const struct vdev_ops ops = {
 #ifdef BROKEN_SIZE
-    .size = sizeof(ops) - 8,
+    .size = offsetof(struct vdev_ops, end_of_interrupt), /* the last of the first release */
 #else
     .size = sizeof(ops),
 #endif
@@ -90,6 +98,12 @@ static const struct vdev_module module = {
     .default_region_count = 1,
     .default_intr = QVM_VDEV_NO_INTR,
     .ops = &ops,
+#ifdef BROKEN_LINES
+    .line_count = VDEV_LINES_MAX + 1,
+#endif
+#ifdef BROKEN_TIMERS
+    .timer_count = VDEV_TIMERS_MAX + 1,
+#endif
 };
 
 #ifdef BROKEN_SYMBOL

@@ -1,0 +1,423 @@
+/* KEPT AS IT WAS RELEASED FIRST, for the test of older modules; never to be changed.
+ *
+ * The whole contract between a qvm process and a virtual device (vdev-NAME.so).
+ *
+ * A vdev module exports one symbol, `qvm_vdev_module` (see QVM_VDEV_EXPORT). It is loaded once
+ * per process, before anything is asked of the host, and serves any number of `vdev NAME`
+ * contexts of a configuration. A module keeps no state outside its devices, starts no thread,
+ * opens nothing, and reaches its qvm through its slot alone: what it needs of the host it names
+ * in its option table, and gets it through the slot. Slot, operations and services are written as
+ * if a process boundary ran between module and qvm: what crosses it are values, guest memory that
+ * both have mapped, and events; nobody keeps a pointer to what the other owns, but spans of guest
+ * memory.
+ *
+ * Threads and locks: the qvm holds the device's own lock around every operation, so two
+ * operations on one device never overlap. read, write, config_read and config_write run on vCPU
+ * threads; event and io_done on the device's I/O thread if it has one (`has_io_thread`), everything
+ * else on the control thread. Services of `struct vdev_services` may be called from any operation;
+ * none of them blocks but image_stop.
+ *
+ * The guest, the configuration and the console are strangers: offsets and sizes handed to read
+ * and write lie inside the region, but every value is the guest's. A device never aborts, never
+ * allocates on the guest's word, and writes no log line above debug for what a guest does.
+ *
+ * ABI: structures that hold functions or stand alone begin with their size and grow at the end
+ * only; rows of arrays (options, values, regions) never grow. QVM_VDEV_ABI changes when that is
+ * not enough. A qvm refuses a module of another ABI version in words. */
+#ifndef QVM_TESTS_VDEV_ABI3_H
+#define QVM_TESTS_VDEV_ABI3_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define QVM_VDEV_ABI 3u
+
+#define VDEV_LINES_MAX    32u   /* interrupt lines of one device */
+#define VDEV_TIMERS_MAX   32u   /* timers of one device */
+#define VDEV_EVENTS_MAX   64u   /* doorbells of one device */
+#define VDEV_VECTORS_MAX  64u   /* MSI-X vectors of one device */
+#define VDEV_BARS_MAX     6u    /* PCI 3.0, 6.2.5.1 */
+#define VDEV_CAPS_MAX     16u   /* capabilities of one PCI function */
+#define VDEV_CAP_SIZE_MAX 64u   /* bytes of one, its id and link included */
+#define VDEV_IO_PIECES    128u  /* pieces of memory of one transfer */
+#define VDEV_CASCADED     256   /* see acknowledge */
+#define VDEV_IO_MAX       1024u /* transfers of one device in flight */
+
+struct vdev_slot; /* one device's place in its qvm: opaque to the module */
+
+enum vdev_option_kind {
+    VDEV_OPTION_TEXT,    /* one argument */
+    VDEV_OPTION_BOOL,    /* on off yes no true false 1 0 */
+    VDEV_OPTION_NUMBER,  /* decimal by default; 0x, 0d, K M G; min..max inclusive */
+    VDEV_OPTION_PAIR,    /* HEX,HEX as in `reg 0x10,0x20`; each at most `max` */
+    VDEV_OPTION_HOSTDEV, /* [<|>]PATH, `-` (the console), or [<|>]"|COMMAND": becomes the stream */
+    VDEV_OPTION_IMAGE,   /* [<]PATH, with < read-only: becomes the image */
+    VDEV_OPTION_FLAG,    /* no argument: that it is there is all */
+};
+
+/* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
+ * are common to all vdevs and read by the qvm. A module has at most one HOSTDEV and one IMAGE
+ * option. */
+struct vdev_option {
+    const char *name;
+    enum vdev_option_kind kind;
+    bool may_repeat;      /* otherwise the last one in a context wins */
+    uint64_t min, max;    /* NUMBER and PAIR */
+    const char *fallback; /* as it would stand in the configuration; NULL: not set */
+    const char *doc;      /* one line */
+};
+
+/* One option as the configuration gave it (or its fallback). */
+struct vdev_value {
+    uint32_t option;    /* row of the option table */
+    bool boolean;       /* BOOL; FLAG: true */
+    uint64_t number[2]; /* NUMBER: [0]; PAIR: both */
+    const char *text;   /* TEXT, HOSTDEV, IMAGE: valid until create returns */
+    const char *where;  /* "FILE:LINE" of the argument, "default" for a fallback */
+};
+
+enum vdev_space { VDEV_SPACE_IO, VDEV_SPACE_MEMORY };
+
+/* Where the guest finds a device. */
+enum vdev_place {
+    VDEV_PLACE_BUS, /* at ports and addresses of its own */
+    VDEV_PLACE_PCI, /* as a function of a PCI bus; its regions are what its BARs show */
+};
+
+/* A range of ports or addresses that belongs to the device. */
+struct vdev_region {
+    enum vdev_space space;
+    uint64_t start; /* guest-physical address or port */
+    uint64_t size;  /* bytes */
+};
+
+struct vdev_config {
+    uint32_t size; /* sizeof(struct vdev_config) of the qvm */
+    const char *name;
+    const struct vdev_value *values; /* fallbacks, then what the configuration gives, in its order;
+                                        one of an option that may not repeat: its last */
+    uint32_t value_count;
+    const struct vdev_region *regions; /* from `loc`, or the module's default */
+    uint32_t region_count;
+    enum vdev_place place;
+    uint32_t intr_count;            /* lines that it has; on PCI there is one, INTx */
+    uint32_t intrs[VDEV_LINES_MAX]; /* GSI of each, from `intr PIC:LINE` or the module's defaults;
+                                        QVM_VDEV_NO_INTR on PCI, where the slot decides */
+    uint32_t cpu_count;
+    uint64_t ram_below_4g, ram_above_4g; /* bytes */
+};
+
+enum vdev_log_level { VDEV_LOG_ERROR, VDEV_LOG_WARN, VDEV_LOG_INFO, VDEV_LOG_DEBUG };
+
+/* What a device can ask its qvm to do with the whole VM. */
+enum vdev_request {
+    VDEV_REQUEST_RESET,    /* as the reset button */
+    VDEV_REQUEST_POWEROFF, /* the guest switched itself off */
+    VDEV_REQUEST_EXIT,     /* end with exit status `value` (32-63) */
+    VDEV_REQUEST_WATCHDOG, /* the guest's watchdog bit: end with the status of that */
+    VDEV_REQUEST_DUMP,     /* dump the guest, which goes on; before a request that ends it */
+    VDEV_REQUEST_STATUS,   /* end with exit status `value` (0-255), whatever it stands for */
+    VDEV_REQUEST_RESTORE,  /* save, reset and restore all devices, for tests */
+};
+
+/* One base address register of a PCI function (PCI 3.0, 6.2.5). */
+struct vdev_bar {
+    uint8_t index; /* 0-5; a 64-bit one has the next one, too */
+    enum vdev_space space;
+    bool is_64bit, is_prefetchable; /* memory alone */
+    uint64_t size;                  /* a power of two, at least 4 (ports) or 16 (memory) */
+    uint32_t region;                /* accesses arrive as those of this region */
+};
+
+/* One capability of a PCI function (PCI 3.0, 6.7), without the header of id and link. */
+struct vdev_cap {
+    uint8_t id;
+    uint8_t size;        /* of `data`, at most VDEV_CAP_SIZE_MAX - 2 */
+    const uint8_t *data; /* copied; as it stands at power-on */
+    const uint8_t *mask; /* bits that the guest may write; NULL: none */
+    bool is_live;        /* accesses go to config_read and config_write */
+};
+
+/* What a device on PCI is. The qvm owns configuration space, the BARs' places, MSI-X's table. */
+struct vdev_pci_function {
+    uint32_t size; /* sizeof(struct vdev_pci_function) of the module */
+    uint16_t vendor, device, subsystem_vendor, subsystem;
+    uint32_t class_code; /* base class << 16 | subclass << 8 | interface */
+    uint8_t revision;
+    bool has_intx;
+    uint16_t vector_count; /* of MSI-X, at most VDEV_VECTORS_MAX; 0: it has none */
+    uint8_t vector_bar;    /* a BAR that no row of `bars` has: table and pending bits live there */
+    const struct vdev_bar *bars;
+    uint32_t bar_count;
+    const struct vdev_cap *caps;
+    uint32_t cap_count;
+};
+
+/* The image behind the IMAGE option, as it is now. */
+struct vdev_image {
+    uint64_t size;  /* bytes, a multiple of 512; a format's own parts do not count */
+    uint32_t block; /* bytes; what is aligned to it is quickest */
+    bool is_read_only;
+};
+
+enum vdev_io_kind { VDEV_IO_READ, VDEV_IO_WRITE, VDEV_IO_FLUSH };
+
+/* A transfer between an image and memory; a flush has no offset and no pieces. */
+struct vdev_io {
+    enum vdev_io_kind kind;
+    uint64_t offset; /* bytes */
+    const struct vdev_piece {
+        void *base; /* guest memory of memory_span(), or the device's own */
+        uint64_t size;
+    } * pieces;           /* copied; what they point to stays until io_done */
+    uint32_t piece_count; /* at most VDEV_IO_PIECES */
+    uint64_t token;       /* the device's own; io_done gives it back */
+};
+
+/* What the VM tells its firmware, by the name that fw_cfg has for it. */
+struct vdev_firmware_file {
+    char name[56];
+    uint32_t size; /* bytes */
+};
+
+#define VDEV_FIELDS_MAX 512u       /* of one device's saved state */
+#define VDEV_FIELD_SIZE (1u << 20) /* bytes of one field at most */
+
+/* What a field of saved state holds. */
+enum vdev_field_kind {
+    VDEV_FIELD_NUMBER, /* unsigned, in 1, 2, 4 or 8 bytes; who reads may have others than who wrote
+                        */
+    VDEV_FIELD_TIME,   /* 8 bytes: ns of now_ns(). Kept as its distance from now; 0 stays 0 */
+    VDEV_FIELD_BYTES,  /* as they are, always as many */
+};
+
+/* In a tag, when a field is put: a module that does not know it cannot restore this device. */
+#define VDEV_FIELD_NEEDED UINT32_C(0x80000000)
+
+/* Services of the qvm. All take the slot that create was given. */
+struct vdev_services {
+    uint32_t size;
+    uint32_t abi;
+
+    /* Say why create or restore fails: one sentence without place; the qvm puts value->where (or
+     * the vdev's own FILE:LINE if `value` is NULL) before it. Returns -EINVAL. */
+    int (*fail)(struct vdev_slot *slot, const struct vdev_value *value, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+
+    /* One line, without newline. From create on, levels above debug count as debug: by then it is
+     * the guest who makes devices talk. */
+    void (*log)(struct vdev_slot *slot, enum vdev_log_level level, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+
+    /* Set one of the device's interrupt lines (on PCI: line 0, INTx). Repeating a level costs
+     * nothing. */
+    void (*intr)(struct vdev_slot *slot, uint32_t line, bool is_high);
+
+    /* The devices' clock in ns: it goes as CLOCK_MONOTONIC, stands still while the VM is paused,
+     * and is far from 0 at its start; and wall-clock time (UTC) in ns since 1970. */
+    uint64_t (*now_ns)(struct vdev_slot *slot);
+    uint64_t (*wall_ns)(struct vdev_slot *slot);
+
+    /* Call the timer operation once at `deadline_ns` (of now_ns); 0 cancels; setting
+     * replaces. `timer` is below the module's timer_count. */
+    void (*timer)(struct vdev_slot *slot, uint32_t timer, uint64_t deadline_ns);
+
+    /* Hand bytes to the stream of the HOSTDEV option. Never blocks and takes all: what nobody
+     * reads is overwritten and counted (the console), or dropped and counted. */
+    void (*stream_write)(struct vdev_slot *slot, const uint8_t *data, size_t size);
+
+    /* The device has room again after receive took less than it was given. */
+    void (*stream_resume)(struct vdev_slot *slot);
+
+    void (*request)(struct vdev_slot *slot, enum vdev_request request, uint32_t value);
+
+    /* ---- guest memory ---- */
+
+    /* The gate: `size` bytes of guest RAM at a guest-physical address, all in one piece, or NULL:
+     * part of it is no RAM (a device's registers never are). What lies there may change at any
+     * time: copy once, then check. A span stays good as long as the device. */
+    void *(*memory_span)(struct vdev_slot *slot, uint64_t address, uint64_t size);
+
+    /* Copy out of and into guest memory, also across borders. 0, or -EFAULT: nothing was copied. */
+    int (*memory_read)(struct vdev_slot *slot, uint64_t address, void *to, uint64_t size);
+    int (*memory_write)(struct vdev_slot *slot, uint64_t address, const void *from, uint64_t size);
+
+    /* ---- events ---- */
+
+    /* A write of the guest of `access` bytes (1, 2, 4, 8; 0: any) at `offset` of `region` (and, if
+     * `has_value`, of that value alone) calls the event operation with `event`, and not write: the
+     * vCPU goes on at once. During create alone. 0, -E2BIG, -EEXIST. */
+    int (*doorbell)(struct vdev_slot *slot, uint32_t region, uint64_t offset, uint32_t access,
+                    bool has_value, uint64_t value, uint32_t event);
+
+    /* ---- PCI (config->place is VDEV_PLACE_PCI) ---- */
+
+    /* Say what the function is. Once, during create; all is copied. 0, or what fail() gave. */
+    int (*pci_function)(struct vdev_slot *slot, const struct vdev_pci_function *function);
+
+    /* Send the MSI-X message of a vector; masked ones wait. False: MSI-X is not enabled, the
+     * device uses its line. */
+    bool (*vector)(struct vdev_slot *slot, uint32_t vector);
+    bool (*has_vectors)(struct vdev_slot *slot); /* MSI-X is enabled */
+
+    /* ---- the image ---- */
+
+    /* False: the IMAGE option was not given. */
+    bool (*image)(struct vdev_slot *slot, struct vdev_image *image);
+
+    /* Begin a transfer; io_done tells its end. 0; -EINVAL: outside the image, or a write to a
+     * read-only one; -EBUSY: VDEV_IO_MAX are in flight. Transfers may end in another order; a flush
+     * covers the writes whose io_done was called before it began. */
+    int (*image_io)(struct vdev_slot *slot, const struct vdev_io *io);
+
+    /* ---- interrupt controllers (module->is_controller) ---- */
+
+    /* A message as MSI's: `address` 0xFEExxxxx (Intel SDM 3A, 11.11). */
+    void (*message)(struct vdev_slot *slot, uint64_t address, uint32_t data);
+
+    /* The INTR pin of the first vCPU: when it takes the interrupt, it calls acknowledge. */
+    void (*cpu_intr)(struct vdev_slot *slot, bool is_high);
+
+    /* Call end_of_interrupt when a vCPU's local APIC is told EOI of this vector, or no more. */
+    void (*watch_vector)(struct vdev_slot *slot, uint8_t vector, bool is_watched);
+
+    /* ---- more of events and images ---- */
+
+    /* Ring a doorbell oneself: the event operation is called soon, on its own thread. */
+    void (*ring)(struct vdev_slot *slot, uint32_t event);
+
+    /* Forget the transfers in flight: io_done is called for none of them, and when this returns
+     * none touches memory any more. For a guest that resets the device; it waits for the host's
+     * disk, as no other service does. */
+    void (*image_stop)(struct vdev_slot *slot);
+
+    /* ---- what the VM tells its firmware ---- */
+
+    /* File number `index`; false after the last. Files change at a reset of the VM alone, and there
+     * are none before it runs. */
+    bool (*firmware_file)(struct vdev_slot *slot, uint32_t index, struct vdev_firmware_file *file);
+
+    /* Copy `size` bytes at `offset` of it; what it does not have reads 0. */
+    void (*firmware_read)(struct vdev_slot *slot, uint32_t index, uint64_t offset, void *to,
+                          uint64_t size);
+
+    /* Of the HPET (2.3.5): while it is taken, the lines of `timer8254` and `mc146818` are low. */
+    void (*legacy_route)(struct vdev_slot *slot, bool is_taken);
+
+    /* ---- saved state, by fields: see save and restore ---- */
+
+    /* During save: keep a field of `size` bytes. 0; -EEXIST: that tag was put before; -E2BIG;
+     * -EINVAL: a tag of 0, a size that the kind does not have. After a failure the device is not
+     * saved, whatever save returns. */
+    int (*put)(struct vdev_slot *slot, uint32_t tag, enum vdev_field_kind kind, const void *data,
+               size_t size);
+
+    /* During restore: copy a field to `data`. 0; -ENOENT: there is no such field. -EINVAL: it is of
+     * another kind; -EMSGSIZE: has another size; -ERANGE: is a number above `max` (0: whatever the
+     * bytes hold): then the words are said, and the device is not restored, whatever restore
+     * returns. */
+    int (*get)(struct vdev_slot *slot, uint32_t tag, enum vdev_field_kind kind, void *data,
+               size_t size, uint64_t max);
+};
+
+/* For the state operation: one named value, shown by `qvmctl show` and at SIGUSR1. */
+typedef void (*vdev_state_fn)(void *context, const char *name, const char *value);
+
+struct vdev_ops {
+    uint32_t size;
+
+    /* Make a device. On failure return what host->fail() returned and leave *device alone. */
+    int (*create)(const struct vdev_services *host, struct vdev_slot *slot,
+                  const struct vdev_config *config, void **device);
+    void (*destroy)(void *device);
+
+    /* Back to power-on state; streams and options stay. The interrupt line is low and the timer is
+     * off already. */
+    void (*reset)(void *device);
+
+    /* `size` is 1, 2, 4 or 8; the access lies inside regions[region]. */
+    uint64_t (*read)(void *device, uint32_t region, uint64_t offset, uint32_t size);
+    void (*write)(void *device, uint32_t region, uint64_t offset, uint32_t size, uint64_t value);
+
+    /* Bytes arrived on the stream: returns how many were taken; after fewer than `count` no more
+     * are offered before host->stream_resume(). NULL if the module has no HOSTDEV option. */
+    size_t (*receive)(void *device, const uint8_t *data, size_t count);
+
+    void (*timer)(void *device, uint32_t timer); /* NULL if the module has none */
+    void (*state)(void *device, vdev_state_fn add, void *context);
+
+    /* All that reset changes, by fields, which host->put takes: what the guest sees of the device
+     * from now on. No vCPU runs, and no transfer is in flight. Streams, images and options are not
+     * part of it. 0 or -errno. NULL: it cannot be saved. */
+    int (*save)(void *device);
+
+    /* The other way, after a reset, with host->get. A tag is the module's own, for ever: a newer
+     * module reads what an older one wrote, so a field that is missing has its value of power-on,
+     * and one that nobody asks for is passed over unless it is VDEV_FIELD_NEEDED. Fields are
+     * strangers' as the guest is: bounds, indices and what belongs together are checked before they
+     * are used. Lines, timers and doorbells are set as the device wants them to be; no message is
+     * sent. 0, what fail() returned, or -errno: the device is reset then. */
+    int (*restore)(void *device);
+
+    /* A key of `qvmctl sendkey`: a code of Linux' input-event-codes (KEY_A is 30). Returns whether
+     * there was room. NULL if the device is no keyboard. */
+    bool (*key)(void *device, uint16_t key, bool is_down);
+
+    /* A doorbell was rung, once or more often. */
+    void (*event)(void *device, uint32_t event);
+
+    /* A transfer ended: 0 or -errno. After a reset none arrives that was begun before. */
+    void (*io_done)(void *device, uint64_t token, int result);
+
+    /* The capability number `cap` that is live: `offset` counts from its id byte. */
+    uint32_t (*config_read)(void *device, uint32_t cap, uint32_t offset, uint32_t size);
+    void (*config_write)(void *device, uint32_t cap, uint32_t offset, uint32_t size,
+                         uint32_t value);
+
+    /* Interrupt controllers: one of their inputs changed (called under another device's lock: call
+     * message, cpu_intr and nothing else); the vector of an INTR that is taken, VDEV_CASCADED + N
+     * if the controller on input N has it, or negative; an EOI. */
+    void (*input)(void *device, uint32_t input, bool is_high);
+    int (*acknowledge)(void *device);
+    void (*end_of_interrupt)(void *device, uint8_t vector);
+};
+
+struct vdev_module {
+    uint32_t size; /* sizeof(struct vdev_module) of the module */
+    uint32_t abi;  /* QVM_VDEV_ABI of the module */
+    const char *name;
+    const char *doc; /* one line */
+    const struct vdev_option *options;
+    const struct vdev_region *default_regions; /* without `loc`; NULL: `loc` must be given */
+    uint32_t default_region_count;             /* at most 4 */
+    uint32_t default_intr;                     /* line 0; QVM_VDEV_NO_INTR: none */
+    const char *acpi_hid; /* ACPI id ("PNP0501") under which the guest finds it; NULL: none */
+    const struct vdev_ops *ops;
+    bool can_pci;                  /* may stand on a PCI bus (`loc pci:`) */
+    bool is_pci_usual;             /* and does without `loc` */
+    bool has_io_thread;            /* event and io_done have a thread of their own */
+    bool is_controller;            /* interrupt lines of others end here (`intr NAME:INPUT`) */
+    uint32_t line_count;           /* at most VDEV_LINES_MAX; 0 counts as 1 */
+    uint32_t timer_count;          /* at most VDEV_TIMERS_MAX; 0 counts as 1 if there
+                                      is a timer operation */
+    bool has_level_lines;          /* its interrupts are level triggered, otherwise edge */
+    const uint32_t *default_intrs; /* of lines 1 and up, line_count - 1 of them; NULL: none */
+};
+
+#define QVM_VDEV_NO_INTR UINT32_MAX
+
+#define QVM_VDEV_SYMBOL "qvm_vdev_module"
+#define QVM_VDEV_EXPORT(module_)                                                                   \
+    __attribute__((visibility("default"))) const struct vdev_module *const qvm_vdev_module =       \
+        &(module_)
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
