@@ -1,4 +1,8 @@
 qvm_unit_test(cli_text cli)
+qvm_unit_test(cli_devices cli)
+qvm_unit_test(cli_map cli)
 qvm_unit_test(cli_options cli)
 qvm_unit_test(cli_sources cli)
+qvm_unit_test(cli_names cli)
+qvm_unit_test(cli_complete cli)
 qvm_unit_test(docs cli)

@@ -3,7 +3,7 @@
 #ifndef QVM_TESTS_HAND_UNIT_H
 #define QVM_TESTS_HAND_UNIT_H
 
-#include "daemon/hand.h"
+#include "daemon/hand/hand.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,14 +25,16 @@ static struct hands *hands;
 struct answer {
     int calls;
     struct hand_result result; /* its files are taken over */
-    struct hand_opened files[4];
+    struct hand_opened files[5];
 };
 
 static inline void setup(void)
 {
     struct err err = {0};
 
-    (void)snprintf(directory, sizeof(directory), "/tmp/test_hand-XXXXXX");
+    /* where files are closed at once, whatever /tmp lies on */
+    (void)snprintf(directory, sizeof(directory), "%s/test_hand-XXXXXX",
+                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(directory));
     ck_assert_int_eq(uv_loop_init(&loop), 0);
     ck_assert_int_eq(hands_create(&loop, 2, &hands, &err), 0);
@@ -132,34 +134,5 @@ static inline struct hand_file stream(const char *path, bool is_readable, bool i
     return (struct hand_file){
         .path = path, .is_readable = is_readable, .is_writable = is_writable, .is_stream = true};
 }
-
-/* A function that runs tests as UNIT_MAIN does, each between setup() and teardown(). */
-#define HAND_RUN(function, name, ...)                                                              \
-    static int function(void)                                                                      \
-    {                                                                                              \
-        const TTest *const tests[] = {__VA_ARGS__};                                                \
-        Suite *suite = suite_create(name);                                                         \
-        TCase *tcase = tcase_create(name);                                                         \
-        SRunner *runner;                                                                           \
-        int failed;                                                                                \
-                                                                                                   \
-        tcase_add_checked_fixture(tcase, setup, teardown);                                         \
-        for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {                            \
-            tcase_add_test(tcase, tests[i]);                                                       \
-        }                                                                                          \
-        suite_add_tcase(suite, tcase);                                                             \
-        runner = srunner_create(suite);                                                            \
-        srunner_run_all(runner, CK_NORMAL);                                                        \
-        failed = srunner_ntests_failed(runner);                                                    \
-        srunner_free(runner);                                                                      \
-        return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;                                          \
-    }
-
-#define HAND_MAIN(name, ...)                                                                       \
-    HAND_RUN(run_all, name, __VA_ARGS__)                                                           \
-    int main(void)                                                                                 \
-    {                                                                                              \
-        return run_all();                                                                          \
-    }
 
 #endif

@@ -24,7 +24,7 @@ static struct memory *memory;
 static struct loader_item items[LOADER_ITEMS_MAX];
 static struct loader loader;
 static uint8_t image[IMAGE_SIZE];
-static uint64_t entry;
+static struct loader_entry entry;
 
 static int make_file(const void *bytes, size_t size)
 {
@@ -51,7 +51,7 @@ static void put(uint32_t at, uint64_t value, uint32_t size)
 }
 
 /* A bzImage of protocol 2.12 with nothing in it but 0xcc. */
-static void make_linux(void)
+static inline void make_linux(void)
 {
     memset(image, 0xcc, sizeof(image));
     memset(image, 0, 1024);
@@ -60,6 +60,7 @@ static void make_linux(void)
     put(0x200, 0x6aeb, 2); /* jump over the header: it ends at 0x26c */
     memcpy(image + 0x202, "HdrS", 4);
     put(0x206, 0x20f, 2);      /* protocol */
+    put(0x211, 1, 1);          /* loaded high */
     put(0x22c, 0x7fffffff, 4); /* the initrd's highest address */
     put(0x230, 0x200000, 4);   /* alignment */
     put(0x234, 1, 1);          /* relocatable */
@@ -79,8 +80,8 @@ static void set_up_with(uint64_t ram_size)
                              .cmdline = "console=ttyS0",
                              .cmdline_where = "g:9",
                              .where = "g:1",
-                             .reserved_start = 0xfeffc000,
-                             .reserved_size = 0x4000};
+                             .reserved = {{0xfeffc000, 0x4000}},
+                             .reserved_count = 1};
 }
 
 static void set_up(void)
@@ -112,7 +113,7 @@ static const uint8_t *at(uint64_t address)
     return p;
 }
 
-static uint64_t field(uint64_t address, uint32_t size)
+static inline uint64_t field(uint64_t address, uint32_t size)
 {
     uint64_t value = 0;
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/store.h"
-#include "daemon/store_sql.h"
+#include "daemon/store/sql.h"
+#include "daemon/store/store.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/msg.h"

@@ -1,5 +1,5 @@
 /* The ACPI tables: sound by their own checksums, and by the word of iasl, which is not ours. */
-#include "qvm-worker/acpi.h"
+#include "qvm-worker/tables/acpi.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
-#include "qvm-worker/aml.h"
+#include "qvm-worker/tables/aml.h"
 #include "tests/unit/unit.h"
 
 #define AREA_SIZE    0x16000u
@@ -25,6 +25,8 @@ static const struct acpi_device devices[] = {
     {.hid = "PNP0303", .ports = {{0x60, 1}, {0x64, 1}}, .port_count = 2, .gsi = 1},
     {.hid = "QVM0001", .gsi = 20},
     {.hid = "QVM0002", .gsi = ACPI_NO_GSI},
+    {.hid = "QVM0003", .gsi = 5, .is_level = true},
+    {.hid = "QVM0004", .gsi = 20, .is_level = true}, /* PCI's, too */
 };
 
 static struct acpi_config config;
@@ -32,7 +34,7 @@ static struct acpi_config config;
 static void set_up(uint32_t cpu_count)
 {
     memset(area, 0xee, sizeof(area));
-    config = (struct acpi_config){.cpu_count = cpu_count,
+    config = (struct acpi_config){.cpus = {.cpu_count = cpu_count},
                                   .devices = devices,
                                   .device_count = ARRAY_LEN(devices),
                                   .sleep_control = 0x600,
@@ -222,8 +224,112 @@ START_TEST(iasl_reads_the_tables_and_compiles_them_again)
     ck_assert_ptr_nonnull(strstr(output, "EisaId (\"PNP0501\")"));
     ck_assert_ptr_nonnull(strstr(output, "\"QVM0001\""));
     ck_assert_ptr_nonnull(strstr(output, "0x03F8,             // Range Minimum"));
+    ck_assert_ptr_nonnull(strstr(output, "Level, ActiveHigh, Exclusive"));
+    ck_assert_ptr_nonnull(strstr(output, "Level, ActiveLow, Shared"));
     check_command(dir, "cat facp.dsl apic.dsl", output, sizeof(output));
     ck_assert_ptr_nonnull(strstr(output, "Hardware Reduced (V5) : 1"));
+    ck_assert_ptr_null(strstr(output, "Incorrect"));
+    (void)snprintf(remove, sizeof(remove), "rm -r %s", dir);
+    ck_assert_int_eq(system(remove), 0);
+}
+END_TEST
+
+static const struct acpi_pci pci = {.ecam_start = 0xe0000000,
+                                    .ecam_size = 0x10000000,
+                                    .bus_count = 256,
+                                    .low = {{0xc0000000, 0xe0000000}},
+                                    .low_count = 1,
+                                    .high_start = 0x140000000,
+                                    .high_end = 0x940000000,
+                                    .routes = {{3, 0, 23}, {4, 1, 21}},
+                                    .route_count = 2};
+
+START_TEST(pci_buses_are_told_with_windows_routes_and_mcfg)
+{
+    static char output[65536];
+    char dir[] = "/tmp/qvm-acpi.XXXXXX", path[64], remove[64];
+    const uint8_t *mcfg, *dsdt;
+
+    set_up(1);
+    config.pci = &pci;
+    check_builds();
+    mcfg = find_table("MCFG");
+    dsdt = table_at(field(find_table("FACP") + 140, 8));
+    ck_assert_uint_eq(field(mcfg + 44, 8), 0xe0000000);
+    ck_assert_uint_eq(field(mcfg + 52, 4), 0xff000000); /* segment 0, buses 0 to 255 */
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    (void)snprintf(path, sizeof(path), "%s/dsdt.aml", dir);
+    write_file(path, dsdt, field(dsdt + 4, 4));
+    (void)snprintf(path, sizeof(path), "%s/mcfg.aml", dir);
+    write_file(path, mcfg, field(mcfg + 4, 4));
+    check_command(dir, "iasl -d dsdt.aml mcfg.aml", output, sizeof(output));
+    ck_assert_ptr_null(strstr(output, "Error"));
+    ck_assert_ptr_null(strstr(output, "Warning"));
+    check_command(dir, "iasl -p again dsdt.dsl", output, sizeof(output));
+    ck_assert_msg(strstr(output, "0 Errors, 0 Warnings") != NULL, "%s", output);
+    check_command(dir, "cat dsdt.dsl", output, sizeof(output));
+    ck_assert_ptr_nonnull(strstr(output, "EisaId (\"PNP0A08\")"));
+    ck_assert_ptr_nonnull(strstr(output, "0xDFFFFFFF,         // Range Maximum"));
+    ck_assert_ptr_nonnull(strstr(output, "0x000000093FFFFFFF, // Range Maximum"));
+    ck_assert_ptr_nonnull(strstr(output, "0x0003FFFF"));
+    ck_assert_ptr_nonnull(strstr(output, "0x17"));
+    ck_assert_ptr_nonnull(strstr(output, "Memory32Fixed (ReadWrite"));
+    (void)snprintf(remove, sizeof(remove), "rm -r %s", dir);
+    ck_assert_int_eq(system(remove), 0);
+}
+END_TEST
+
+static const struct acpi_fixed fixed = {.event = 0x600,
+                                        .event_size = 4,
+                                        .control = 0x604,
+                                        .control_size = 2,
+                                        .timer = 0x608,
+                                        .timer_size = 4,
+                                        .gpe0 = 0x620,
+                                        .gpe0_size = 16,
+                                        .sci = 9,
+                                        .all = 0x600,
+                                        .all_size = 128};
+
+START_TEST(fixed_hardware_is_told_with_its_interrupt_4_8)
+{
+    static char output[65536];
+    char dir[] = "/tmp/qvm-acpi.XXXXXX", path[64], remove[64];
+    const uint8_t *fadt, *facs, *dsdt, *madt;
+
+    set_up(2);
+    config.fixed = &fixed;
+    config.pci = &pci;
+    config.reset = 0xcf9;
+    config.reset_value = 6;
+    check_builds();
+    fadt = find_table("FACP");
+    madt = find_table("APIC");
+    facs = area + (field(fadt + 36, 4) - AREA_ADDRESS); /* without a checksum */
+    dsdt = table_at(field(fadt + 140, 8));
+    ck_assert_mem_eq(facs, "FACS", 4);
+    ck_assert_uint_eq(field(fadt + 36, 4) % 64, 0);                    /* 5.2.10 */
+    ck_assert_uint_eq(field(fadt + 112, 4) & (1u << 20 | 1u << 4), 0); /* a fixed button */
+    ck_assert_uint_eq(field(fadt + 112, 4) & 1u << 6, 0); /* and a clock: RTC_STS is there */
+    ck_assert_mem_eq(madt + field(madt + 4, 4) - 10, "\x02\x0a\0\x09\x09\0\0\0\x0d\0", 10);
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    (void)snprintf(path, sizeof(path), "%s/dsdt.aml", dir);
+    write_file(path, dsdt, field(dsdt + 4, 4));
+    (void)snprintf(path, sizeof(path), "%s/facp.aml", dir);
+    write_file(path, fadt, field(fadt + 4, 4));
+    (void)snprintf(path, sizeof(path), "%s/apic.aml", dir);
+    write_file(path, madt, field(madt + 4, 4));
+    check_command(dir, "iasl -d dsdt.aml facp.aml apic.aml", output, sizeof(output));
+    ck_assert_ptr_null(strstr(output, "Error"));
+    ck_assert_ptr_null(strstr(output, "Warning"));
+    check_command(dir, "iasl -p again dsdt.dsl", output, sizeof(output));
+    ck_assert_msg(strstr(output, "0 Errors, 0 Warnings") != NULL, "%s", output);
+    check_command(dir, "cat dsdt.dsl", output, sizeof(output));
+    ck_assert_ptr_null(strstr(output, "PWRB"));
+    check_command(dir, "cat facp.dsl", output, sizeof(output));
+    ck_assert_ptr_nonnull(strstr(output, "PM1A Event Block Address : 00000600"));
+    ck_assert_ptr_nonnull(strstr(output, "PM Timer Block Address : 00000608"));
+    ck_assert_ptr_nonnull(strstr(output, "SCI Interrupt : 0009"));
     ck_assert_ptr_null(strstr(output, "Incorrect"));
     (void)snprintf(remove, sizeof(remove), "rm -r %s", dir);
     ck_assert_int_eq(system(remove), 0);
@@ -327,6 +433,7 @@ END_TEST
 
 UNIT_MAIN("acpi", pointer_has_both_checksums, fadt_is_hardware_reduced_and_names_the_ports,
           madt_has_each_processor_once, iasl_reads_the_tables_and_compiles_them_again,
-          extra_table_is_added_as_it_is, extra_table_that_lies_is_refused,
-          tables_that_do_not_fit_are_refused_at_every_size,
+          pci_buses_are_told_with_windows_routes_and_mcfg,
+          fixed_hardware_is_told_with_its_interrupt_4_8, extra_table_is_added_as_it_is,
+          extra_table_that_lies_is_refused, tables_that_do_not_fit_are_refused_at_every_size,
           one_extra_table_more_than_the_limit_is_refused)

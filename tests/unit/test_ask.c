@@ -1,5 +1,5 @@
 /* What qvmd may answer to an ask: all of it, once, with the descriptors that belong to it. */
-#include "qvm-worker/ask.h"
+#include "qvm-worker/control/ask.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +27,15 @@ static void begin(void)
             (struct plan_need){.kind = kinds[i], .id = "thing", .where = "f:1"};
     }
     ask_init(&ask, plan);
+}
+
+/* The last of them is a cable. */
+static void begin_with_cable(void)
+{
+    begin();
+    plan->needs[3].kind = RESOURCE_network;
+    plan->needs[3].is_cable = true;
+    plan->needs[3].cable = PLAN_CABLES_MAX - 1;
 }
 
 static void end(void)
@@ -64,7 +73,10 @@ static int answer(const struct msg_granted *items, size_t count, size_t fd_count
 START_TEST(a_whole_grant_in_one_packet_is_complete)
 {
     begin();
-    ck_assert_int_eq(ANSWER(3, false, {0, false}, {1, true}, {2, true}, {3, true}), 1);
+    ck_assert_int_eq(
+        ANSWER(3, false, {.item = 0, .has_descriptor = false}, {.item = 1, .has_descriptor = true},
+               {.item = 2, .has_descriptor = true}, {.item = 3, .has_descriptor = true}),
+        1);
     ck_assert_int_eq(ask.fds[0], -1);
     ck_assert_int_ge(ask.fds[1], 0);
     ck_assert_int_ge(ask.fds[3], 0);
@@ -75,8 +87,12 @@ END_TEST
 START_TEST(a_grant_may_come_in_pieces_and_in_any_order)
 {
     begin();
-    ck_assert_int_eq(ANSWER(2, true, {3, true}, {1, true}), 0);
-    ck_assert_int_eq(ANSWER(1, false, {0, false}, {2, true}), 1);
+    ck_assert_int_eq(
+        ANSWER(2, true, {.item = 3, .has_descriptor = true}, {.item = 1, .has_descriptor = true}),
+        0);
+    ck_assert_int_eq(
+        ANSWER(1, false, {.item = 0, .has_descriptor = false}, {.item = 2, .has_descriptor = true}),
+        1);
     end();
 }
 END_TEST
@@ -84,7 +100,10 @@ END_TEST
 START_TEST(what_is_left_out_is_told)
 {
     begin();
-    ck_assert_int_eq(ANSWER(2, false, {0, false}, {1, true}, {2, true}), -EPROTO);
+    ck_assert_int_eq(ANSWER(2, false, {.item = 0, .has_descriptor = false},
+                            {.item = 1, .has_descriptor = true},
+                            {.item = 2, .has_descriptor = true}),
+                     -EPROTO);
     ck_assert_str_eq(err.msg, "the grant leaves out 'thing'");
     end();
 }
@@ -93,10 +112,10 @@ END_TEST
 START_TEST(what_was_not_asked_for_or_came_before_is_refused)
 {
     begin();
-    ck_assert_int_eq(ANSWER(0, true, {4, false}), -EPROTO);
+    ck_assert_int_eq(ANSWER(0, true, {.item = 4, .has_descriptor = false}), -EPROTO);
     ck_assert_str_eq(err.msg, "item 4 of the grant was not asked for");
-    ck_assert_int_eq(ANSWER(0, true, {0, false}), 0);
-    ck_assert_int_eq(ANSWER(0, true, {0, false}), -EPROTO);
+    ck_assert_int_eq(ANSWER(0, true, {.item = 0, .has_descriptor = false}), 0);
+    ck_assert_int_eq(ANSWER(0, true, {.item = 0, .has_descriptor = false}), -EPROTO);
     end();
 }
 END_TEST
@@ -104,13 +123,25 @@ END_TEST
 START_TEST(descriptors_come_with_what_has_one_and_with_nothing_else)
 {
     begin();
-    ck_assert_int_eq(ANSWER(1, true, {0, true}), -EPROTO);
+    ck_assert_int_eq(ANSWER(1, true, {.item = 0, .has_descriptor = true}), -EPROTO);
     ck_assert_str_eq(err.msg, "'thing' was granted with what is not its descriptor");
-    ck_assert_int_eq(ANSWER(0, true, {1, false}), -EPROTO);
+    ck_assert_int_eq(ANSWER(0, true, {.item = 1, .has_descriptor = false}), -EPROTO);
     ck_assert_str_eq(err.msg, "'thing' was granted without its descriptor");
-    ck_assert_int_eq(ANSWER(0, true, {1, true}), -EPROTO);
-    ck_assert_int_eq(ANSWER(2, true, {1, true}), -EPROTO);
+    ck_assert_int_eq(ANSWER(0, true, {.item = 1, .has_descriptor = true}), -EPROTO);
+    ck_assert_int_eq(ANSWER(2, true, {.item = 1, .has_descriptor = true}), -EPROTO);
     ck_assert_str_eq(err.msg, "the grant came with more descriptors than items");
+    end();
+}
+END_TEST
+
+START_TEST(a_cable_comes_with_both_its_ends)
+{
+    begin_with_cable();
+    ck_assert_int_eq(ANSWER(1, true, {.item = 3, .has_descriptor = true}), -EPROTO);
+    ck_assert_int_eq(ANSWER(2, true, {.item = 3, .has_descriptor = true, .descriptors = 2}), 0);
+    ck_assert_int_ge(ask.fds[3], 0);
+    ck_assert_int_ge(ask.fds[PLAN_FD_FAR(PLAN_CABLES_MAX - 1)], 0);
+    ck_assert_int_ne(ask.fds[3], ask.fds[PLAN_FD_FAR(PLAN_CABLES_MAX - 1)]);
     end();
 }
 END_TEST
@@ -118,4 +149,5 @@ END_TEST
 UNIT_MAIN("ask", a_whole_grant_in_one_packet_is_complete,
           a_grant_may_come_in_pieces_and_in_any_order, what_is_left_out_is_told,
           what_was_not_asked_for_or_came_before_is_refused,
-          descriptors_come_with_what_has_one_and_with_nothing_else)
+          descriptors_come_with_what_has_one_and_with_nothing_else,
+          a_cable_comes_with_both_its_ends)

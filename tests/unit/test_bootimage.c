@@ -48,7 +48,10 @@ START_TEST(linux_starts_at_its_64_bit_entry_with_a_zero_page)
     make_linux();
     (void)add_item(LOADER_DETECT, "vmlinuz", image, sizeof(image));
     check_loads();
-    ck_assert_uint_eq(entry, PREFERRED + 0x200);
+    ck_assert(!entry.is_32bit);
+    ck_assert_uint_eq(entry.address, PREFERRED + 0x200);
+    ck_assert_uint_eq(entry.esi, LOADER_ZERO_PAGE);
+    ck_assert_uint_eq(field(LOADER_GDT + 0x10, 8), 0x00af9b000000ffff); /* 64-bit code */
     ck_assert_uint_eq(*at(PREFERRED), 0xcc);
     ck_assert_uint_eq(*at(PREFERRED + KERNEL_SIZE - 1), 0xcc);
     ck_assert_uint_eq(*at(PREFERRED + KERNEL_SIZE), 0);
@@ -67,7 +70,7 @@ START_TEST(relocatable_kernel_goes_lower_when_ram_is_small)
     make_linux();
     (void)add_item(LOADER_DETECT, "vmlinuz", image, sizeof(image));
     check_loads();
-    ck_assert_uint_eq(entry, MIB(2) + 0x200);
+    ck_assert_uint_eq(entry.address, MIB(2) + 0x200);
 }
 END_TEST
 
@@ -96,7 +99,7 @@ START_TEST(kernel_goes_where_the_configuration_says_if_it_can)
     add_item(LOADER_GUEST, "k", image, sizeof(image))->has_address = true;
     items[0].address = MIB(4);
     check_loads();
-    ck_assert_uint_eq(entry, MIB(4) + 0x200);
+    ck_assert_uint_eq(entry.address, MIB(4) + 0x200);
     items[0].address = MIB(4) + 4096;
     check_refused("g:7: 'k' cannot start at 0x401000: it asks for 0x1000000 or a multiple of "
                   "0x200000");
@@ -107,15 +110,44 @@ START_TEST(kernel_goes_where_the_configuration_says_if_it_can)
 }
 END_TEST
 
-START_TEST(lying_linux_headers_are_refused)
+START_TEST(linux_without_a_64_bit_entry_starts_by_its_32_bit_one)
 {
-    static const char none[] = "g:7: 'k' is not a Linux kernel with a 64-bit entry";
-
+    set_up();
     make_linux();
     put(0x236, 0, 2);
+    (void)add_item(LOADER_GUEST, "k", image, sizeof(image));
+    check_loads();
+    ck_assert(entry.is_32bit);
+    ck_assert_uint_eq(entry.address, PREFERRED);
+    ck_assert_uint_eq(entry.esi, LOADER_ZERO_PAGE);
+    ck_assert_uint_eq(entry.ebx, 0);
+    ck_assert_uint_eq(field(LOADER_GDT + 0x10, 8), 0x00cf9b000000ffff); /* 32-bit code */
+    set_up();
+    put(0x206, 0x205, 2); /* knows of no place, no command line's size: 1 MiB and 255 bytes */
+    put(0x258, UINT64_MAX, 8);
+    put(0x260, UINT32_MAX, 4);
+    put(0x238, UINT32_MAX, 4);
+    (void)add_item(LOADER_GUEST, "k", image, sizeof(image));
+    check_loads();
+    ck_assert(entry.is_32bit);
+    ck_assert_uint_eq(entry.address, MIB(1));
+    loader.cmdline = "0123456789012345678901234567890123456789012345678901234567890123456789"
+                     "0123456789012345678901234567890123456789012345678901234567890123456789"
+                     "0123456789012345678901234567890123456789012345678901234567890123456789"
+                     "0123456789012345678901234567890123456789012345";
+    check_refused("g:9: the command line has 256 bytes, this bootimage takes 255");
+}
+END_TEST
+
+START_TEST(lying_linux_headers_are_refused)
+{
+    static const char none[] = "g:7: 'k' is not a bzImage of boot protocol 2.05 or later";
+
+    make_linux();
+    put(0x206, 0x204, 2);
     check_image_refused(none);
     make_linux();
-    put(0x206, 0x20b, 2);
+    put(0x211, 0, 1);
     check_image_refused(none);
     make_linux();
     put(0x1fe, 0, 2);
@@ -174,7 +206,7 @@ START_TEST(elf_segments_lie_at_their_physical_addresses)
     memset(memory_span(memory, gpa(0x200000), 8192), 0x55, 8192);
     (void)add_item(LOADER_DETECT, "e", image, sizeof(image));
     check_loads();
-    ck_assert_uint_eq(entry, 0x200010);
+    ck_assert_uint_eq(entry.address, 0x200010);
     ck_assert_uint_eq(*at(0x200000), 0xcc);
     ck_assert_uint_eq(*at(0x200000 + 1023), 0xcc);
     ck_assert_uint_eq(*at(0x200000 + 1024), 0); /* .bss, whatever was there */
@@ -183,18 +215,21 @@ START_TEST(elf_segments_lie_at_their_physical_addresses)
     set_up();
     (void)add_item(LOADER_DETECT, "e", image, sizeof(image));
     check_loads();
-    ck_assert_uint_eq(entry, 0x200020);
+    ck_assert_uint_eq(entry.address, 0x200020);
 }
 END_TEST
 
 START_TEST(lying_elf_headers_are_refused)
 {
     make_elf();
-    image[4] = 1;
-    check_image_refused("g:7: 'k' is an ELF file, but not for 64-bit x86");
+    image[4] = ELFCLASS32; /* x86-64 in narrow headers */
+    check_image_refused("g:7: 'k' is an ELF file, but not for x86");
+    make_elf();
+    image[4] = ELFCLASSNONE;
+    check_image_refused("g:7: 'k' is an ELF file, but not for x86");
     make_elf();
     elf_header()->e_machine = EM_AARCH64;
-    check_image_refused("g:7: 'k' is an ELF file, but not for 64-bit x86");
+    check_image_refused("g:7: 'k' is an ELF file, but not for x86");
     make_elf();
     elf_header()->e_type = ET_DYN;
     check_image_refused("g:7: 'k' is an ELF file, but not an executable at fixed addresses");
@@ -250,12 +285,12 @@ START_TEST(flat_image_starts_at_its_first_byte)
     set_up();
     (void)add_item(LOADER_DETECT, "f", "\xf4\xeb\xfd", 3);
     check_loads();
-    ck_assert_uint_eq(entry, MIB(1));
+    ck_assert_uint_eq(entry.address, MIB(1));
     ck_assert_mem_eq(at(MIB(1)), "\xf4\xeb\xfd", 3);
     items[0].has_address = true;
     items[0].address = MIB(3);
     check_loads();
-    ck_assert_uint_eq(entry, MIB(3));
+    ck_assert_uint_eq(entry.address, MIB(3));
 }
 END_TEST
 
@@ -263,7 +298,7 @@ START_TEST(what_is_no_image_is_refused)
 {
     set_up();
     (void)add_item(LOADER_GUEST, "f", "\xf4\xeb\xfd", 3);
-    check_refused("g:7: 'f' is neither a Linux kernel nor an ELF64 image; with a load address it "
+    check_refused("g:7: 'f' is no Linux kernel, ELF or multiboot image; with a load address it "
                   "would be started at its first byte");
     set_up();
     (void)add_item(LOADER_DETECT, "f", "system web\nram 64M\n", 19);
@@ -300,7 +335,8 @@ END_TEST
 UNIT_MAIN("bootimage", linux_starts_at_its_64_bit_entry_with_a_zero_page,
           relocatable_kernel_goes_lower_when_ram_is_small,
           kernel_that_does_not_fit_says_how_much_it_needs,
-          kernel_goes_where_the_configuration_says_if_it_can, lying_linux_headers_are_refused,
+          kernel_goes_where_the_configuration_says_if_it_can,
+          linux_without_a_64_bit_entry_starts_by_its_32_bit_one, lying_linux_headers_are_refused,
           header_longer_than_its_room_is_cut, kernel_of_every_length_is_loaded_or_refused,
           elf_segments_lie_at_their_physical_addresses, lying_elf_headers_are_refused,
           lying_elf_segments_are_refused, flat_image_starts_at_its_first_byte,

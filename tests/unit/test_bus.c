@@ -1,7 +1,9 @@
 /* The buses: who answers where. */
-#include "qvm-worker/bus.h"
+#include "qvm-worker/bus/bus.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -155,7 +157,118 @@ START_TEST(each_of_many_regions_is_found)
 }
 END_TEST
 
+static int map(uint64_t start, uint64_t size, struct device *device)
+{
+    const struct bus_place place = {BUS_MEMORY, start, size, on_access, device, 3, "a BAR"};
+
+    return bus_map(bus, &place);
+}
+
+START_TEST(mapped_region_never_displaces_what_is_there)
+{
+    struct device fixed = {0}, moving = {0};
+
+    bus = bus_create();
+    ck_assert_int_eq(add(BUS_MEMORY, 0x2000, 0x1000, &fixed, "fixed"), 0);
+    ck_assert_int_eq(map(0x1000, 0x1001, &moving), -EEXIST);
+    ck_assert_int_eq(map(0x2fff, 0x10, &moving), -EEXIST);
+    ck_assert_int_eq(map(0x2800, 0x10, &moving), -EEXIST);
+    ck_assert_int_eq(map(0, 0x10000, &moving), -EEXIST);
+    ck_assert_int_eq(map(0x1000, 0, &moving), -EINVAL);
+    ck_assert_int_eq(map(UINT64_MAX, 2, &moving), -EINVAL);
+    ck_assert_int_eq(map(0x1000, 0x1000, &moving), 0);
+    ck_assert_int_eq(map(0x3000, 0x1000, &moving), 0);
+    ck_assert_str_eq(bus_owner(bus, BUS_MEMORY, 0x2fff), "fixed");
+    bus_destroy(bus);
+}
+END_TEST
+
+START_TEST(unmapped_region_answers_no_more_and_may_go_elsewhere)
+{
+    struct device low = {0}, moving = {0}, high = {0};
+    uint8_t data[8] = {0};
+
+    bus = bus_create();
+    ck_assert_int_eq(add(BUS_MEMORY, 0x1000, 0x10, &low, "low"), 0);
+    ck_assert_int_eq(add(BUS_MEMORY, 0x9000, 0x10, &high, "high"), 0);
+    for (uint64_t at = 0x2000; at < 0x9000; at += 0x1000) {
+        ck_assert_int_eq(map(at, 0x100, &moving), 0);
+        ck_assert(bus_access(bus, BUS_MEMORY, at + 8, data, 4, false));
+        ck_assert_uint_eq(moving.offset, 8);
+        bus_unmap(bus, BUS_MEMORY, at + 1); /* not where it begins: nothing */
+        ck_assert_str_eq(bus_owner(bus, BUS_MEMORY, at), "a BAR");
+        bus_unmap(bus, BUS_MEMORY, at);
+        ck_assert(!bus_access(bus, BUS_MEMORY, at + 8, data, 4, false));
+    }
+    ck_assert_str_eq(bus_owner(bus, BUS_MEMORY, 0x100f), "low");
+    ck_assert_str_eq(bus_owner(bus, BUS_MEMORY, 0x9000), "high");
+    bus_destroy(bus);
+}
+END_TEST
+
+#define MOVES 20000
+
+struct reader {
+    atomic_bool is_over;
+    uint64_t wrong; /* answers */
+};
+
+/* Two fixed neighbours that are always there, and a BAR that moves between them. */
+static void *look_up_all_the_time(void *context)
+{
+    struct reader *reader = context;
+    uint8_t data[8];
+    uint64_t wrong = 0;
+
+    while (!atomic_load(&reader->is_over)) {
+        const char *between = bus_owner(bus, BUS_MEMORY, 0x5008);
+
+        wrong += bus_owner(bus, BUS_MEMORY, 0x1000) == NULL ? 1 : 0;
+        wrong += bus_owner(bus, BUS_MEMORY, 0x9000) == NULL ? 1 : 0;
+        wrong += between != NULL && strcmp(between, "a BAR") != 0 ? 1 : 0;
+        wrong += bus_access(bus, BUS_MEMORY, 0x9008, data, 8, false) ? 0 : 1;
+        wrong += data[0] == 0xa8 ? 0 : 1;
+    }
+    reader->wrong = wrong;
+    return NULL;
+}
+
+static void on_constant(void *context, uint32_t region, uint64_t offset, uint32_t size,
+                        uint64_t *value, bool is_write)
+{
+    (void)context;
+    (void)region;
+    (void)size;
+    (void)is_write;
+    *value = 0xa0 + offset;
+}
+
+START_TEST(readers_find_everything_while_a_region_moves)
+{
+    struct reader reader = {0};
+    struct device moving = {0};
+    pthread_t thread;
+
+    bus = bus_create();
+    ck_assert_int_eq(bus_add(bus, BUS_MEMORY, 0x1000, 16, on_constant, NULL, 0, "low", &err), 0);
+    ck_assert_int_eq(bus_add(bus, BUS_MEMORY, 0x9000, 16, on_constant, NULL, 0, "high", &err), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, look_up_all_the_time, &reader), 0);
+    for (uint64_t i = 0; i < MOVES; i++) {
+        uint64_t at = 0x2000 + i % 7 * 0x1000;
+
+        ck_assert_int_eq(map(at, 0x100, &moving), 0);
+        bus_unmap(bus, BUS_MEMORY, at);
+    }
+    atomic_store(&reader.is_over, true);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_uint_eq(reader.wrong, 0);
+    bus_destroy(bus);
+}
+END_TEST
+
 UNIT_MAIN("bus", overlap_is_refused_and_both_owners_are_named,
           regions_outside_their_space_are_refused, access_inside_a_region_comes_whole,
           access_over_a_border_is_split_to_bytes, nobody_answers_with_all_ones_and_takes_no_write,
-          each_of_many_regions_is_found)
+          each_of_many_regions_is_found, mapped_region_never_displaces_what_is_there,
+          unmapped_region_answers_no_more_and_may_go_elsewhere,
+          readers_find_everything_while_a_region_moves)

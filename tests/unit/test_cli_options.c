@@ -24,6 +24,9 @@ static const struct option_row more[] = {
     {0},
 };
 
+static const struct option_row *const all[OPTION_TABLES_MAX] = {rows, more};
+static const struct option_row *const some[OPTION_TABLES_MAX] = {rows};
+
 #define ARGS(...) ((char *[]){__VA_ARGS__, NULL})
 #define W(word)   ((char[]){word})
 
@@ -31,7 +34,7 @@ START_TEST(options_may_stand_anywhere_and_the_arguments_keep_their_order)
 {
     char **argv = ARGS(W("a"), W("-f"), W("b"), W("--text=x"), W("-n"), W("7"), W("c"));
 
-    ck_assert_int_eq(options_read(rows, more, false, argv), 3);
+    ck_assert_int_eq(options_read(all, false, argv), 3);
     ck_assert_str_eq(argv[0], "a");
     ck_assert_str_eq(argv[1], "b");
     ck_assert_str_eq(argv[2], "c");
@@ -46,7 +49,7 @@ START_TEST(letters_may_be_joined_and_carry_their_value)
 {
     char **argv = ARGS(W("-foty"));
 
-    ck_assert_int_eq(options_read(rows, more, false, argv), 0);
+    ck_assert_int_eq(options_read(all, false, argv), 0);
     ck_assert(flag && other_flag);
     ck_assert_str_eq(text, "y");
 }
@@ -56,7 +59,7 @@ START_TEST(two_dashes_end_the_options_and_one_dash_is_an_argument)
 {
     char **argv = ARGS(W("-"), W("--"), W("-f"), W("--"));
 
-    ck_assert_int_eq(options_read(rows, more, false, argv), 3);
+    ck_assert_int_eq(options_read(all, false, argv), 3);
     ck_assert_str_eq(argv[0], "-");
     ck_assert_str_eq(argv[1], "-f");
     ck_assert_str_eq(argv[2], "--");
@@ -68,7 +71,7 @@ START_TEST(what_stands_behind_the_command_is_left_for_it)
 {
     char **argv = ARGS(W("-f"), W("list"), W("-o"), W("--"), W("x"));
 
-    ck_assert_int_eq(options_read(rows, NULL, true, argv), 4);
+    ck_assert_int_eq(options_read(some, true, argv), 4);
     ck_assert_str_eq(argv[0], "list");
     ck_assert_str_eq(argv[1], "-o");
     ck_assert_str_eq(argv[2], "--");
@@ -78,18 +81,17 @@ END_TEST
 
 START_TEST(wrong_options_are_refused)
 {
-    ck_assert_int_eq(options_read(rows, more, false, ARGS(W("--nothing"))), -EINVAL);
-    ck_assert_int_eq(options_read(rows, more, false, ARGS(W("-x"))), -EINVAL);
-    ck_assert_int_eq(options_read(rows, more, false, ARGS(W("--fla"))), -EINVAL);
-    ck_assert_int_eq(options_read(rows, more, false, ARGS(W("--flag=1"))), -EINVAL);
-    ck_assert_int_eq(options_read(rows, more, false, ARGS(W("--text"))), -EINVAL);
-    ck_assert_int_eq(options_read(rows, more, false, ARGS(W("-t"))), -EINVAL);
-    ck_assert_int_eq(options_read(rows, more, false, ARGS(W("--span"), W("0"))), -EINVAL);
-    ck_assert_int_eq(options_read(rows, more, false, ARGS(W("--span"), W("86400.1"))), -EINVAL);
-    ck_assert_int_eq(options_read(rows, more, false, ARGS(W("-n"), W("1x"))), -EINVAL);
-    ck_assert_int_eq(options_read(rows, more, false, ARGS(W("-n"), W("-1"))), -EINVAL);
-    ck_assert_int_eq(options_read(rows, more, false, ARGS(W("-n"), W("99999999999999999999"))),
-                     -EINVAL);
+    ck_assert_int_eq(options_read(all, false, ARGS(W("--nothing"))), -EINVAL);
+    ck_assert_int_eq(options_read(all, false, ARGS(W("-x"))), -EINVAL);
+    ck_assert_int_eq(options_read(all, false, ARGS(W("--fla"))), -EINVAL);
+    ck_assert_int_eq(options_read(all, false, ARGS(W("--flag=1"))), -EINVAL);
+    ck_assert_int_eq(options_read(all, false, ARGS(W("--text"))), -EINVAL);
+    ck_assert_int_eq(options_read(all, false, ARGS(W("-t"))), -EINVAL);
+    ck_assert_int_eq(options_read(all, false, ARGS(W("--span"), W("0"))), -EINVAL);
+    ck_assert_int_eq(options_read(all, false, ARGS(W("--span"), W("86400.1"))), -EINVAL);
+    ck_assert_int_eq(options_read(all, false, ARGS(W("-n"), W("1x"))), -EINVAL);
+    ck_assert_int_eq(options_read(all, false, ARGS(W("-n"), W("-1"))), -EINVAL);
+    ck_assert_int_eq(options_read(all, false, ARGS(W("-n"), W("99999999999999999999"))), -EINVAL);
     ck_assert_int_eq(number, 0);
 }
 END_TEST
@@ -114,6 +116,7 @@ START_TEST(each_command_has_its_own_name_and_options_that_mean_one_thing)
         ck_assert_ptr_eq(command_find(commands[i]->name), commands[i]);
         ck_assert_msg(!clash(global_options, commands[i]->options), "%s", commands[i]->name);
         ck_assert_msg(!clash(commands[i]->options, commands[i]->options), "%s", commands[i]->name);
+        ck_assert_msg(!clash(guest_options, commands[i]->options), "%s", commands[i]->name);
         ck_assert_msg((commands[i]->formats & FORMATS_TABLE) != 0, "%s", commands[i]->name);
     }
     ck_assert_ptr_null(command_find("destroy"));

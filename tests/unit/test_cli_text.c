@@ -166,6 +166,27 @@ START_TEST(a_table_without_rows_is_its_header)
 }
 END_TEST
 
+START_TEST(a_slip_of_the_finger_is_one_step_away)
+{
+    char longest[TEXT_WORD_MAX + 2];
+
+    ck_assert_uint_eq(text_distance("start", "start"), 0);
+    ck_assert_uint_eq(text_distance("startt", "start"), 1);
+    ck_assert_uint_eq(text_distance("strat", "start"), 1);
+    ck_assert_uint_eq(text_distance("sttop", "stop"), 1);
+    ck_assert_uint_eq(text_distance("lits", "list"), 1);
+    ck_assert_uint_eq(text_distance("", "list"), 4);
+    ck_assert_uint_eq(text_distance("kill", "pause"), 5);
+    memset(longest, 'a', sizeof(longest));
+    longest[TEXT_WORD_MAX] = '\0';
+    ck_assert_uint_eq(text_distance(longest, "a"), TEXT_WORD_MAX - 1);
+    longest[TEXT_WORD_MAX] = 'a';
+    longest[TEXT_WORD_MAX + 1] = '\0';
+    ck_assert_uint_eq(text_distance(longest, "a"), TEXT_FAR);
+    ck_assert_uint_eq(text_distance("a", longest), TEXT_FAR);
+}
+END_TEST
+
 START_TEST(each_refusal_has_the_exit_status_of_its_row)
 {
     ck_assert_int_eq(cli_status(CLI_UNREACHABLE), 6);
@@ -194,8 +215,8 @@ START_TEST(only_a_sentence_that_begins_with_file_and_line_stands_alone)
 }
 END_TEST
 
-UNIT_MAIN("cli_text", what_a_stranger_wrote_cannot_move_the_cursor,
-          what_is_not_utf8_is_shown_byte_by_byte,
+UNIT_MAIN("cli_text", a_slip_of_the_finger_is_one_step_away,
+          what_a_stranger_wrote_cannot_move_the_cursor, what_is_not_utf8_is_shown_byte_by_byte,
           a_text_with_a_zero_byte_or_half_a_character_is_not_utf8, sizes_are_iec,
           spans_show_their_two_largest_units,
           a_span_is_seconds_or_has_a_unit_and_keeps_to_its_limits,

@@ -206,12 +206,12 @@ END_TEST
 
 START_TEST(a_wrong_value_is_told_with_its_place)
 {
-    ck_assert_str_eq(refusal("pool\nsize 0"), "c:2: '0' is not between 1 and 4096");
-    ck_assert_str_eq(refusal("pool size 4097"), "c:1: '4097' is not between 1 and 4096");
-    ck_assert_str_eq(refusal("pool size x"), "c:1: 'x' is not a decimal number");
-    ck_assert_str_eq(refusal("pool start xyz"), "c:1: 'xyz' is not a hexadecimal number");
+    ck_assert_str_eq(refusal("pool\nsize 0"), "c:2: size: '0' is not between 1 and 4096");
+    ck_assert_str_eq(refusal("pool size 4097"), "c:1: size: '4097' is not between 1 and 4096");
+    ck_assert_str_eq(refusal("pool size x"), "c:1: size: 'x' is not a decimal number");
+    ck_assert_str_eq(refusal("pool start xyz"), "c:1: start: 'xyz' is not a hexadecimal number");
     ck_assert_str_eq(refusal("pool huge maybe"),
-                     "c:1: 'maybe' is neither of on off yes no true false 1 0");
+                     "c:1: huge: 'maybe' is neither of on off yes no true false 1 0");
     ck_assert_str_eq(refusal("level mid"),
                      "c:1: 'mid' is not a value of 'level', which may be low high");
 }

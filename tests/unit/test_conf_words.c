@@ -113,11 +113,11 @@ START_TEST(env_that_is_not_set_or_not_a_name_is_refused)
 }
 END_TEST
 
-START_TEST(asinfo_is_refused_by_name)
+START_TEST(without_regions_of_the_host_no_name_is_one)
 {
     ck_assert_str_eq(refusal("ram $asinfo_start{x}"),
-                     "web.qvmconf:1: '$asinfo_start{}' and '$asinfo_length{}' are not supported "
-                     "yet");
+                     "web.qvmconf:1: no memory region of the host is called 'x'; /proc/iomem names "
+                     "them");
 }
 END_TEST
 
@@ -305,7 +305,7 @@ UNIT_MAIN("conf words", white_space_of_all_kinds_separates_words,
           a_byte_order_mark_counts_at_the_start_of_a_text_alone,
           a_backslash_at_line_end_joins_lines_inside_quotes_only,
           env_is_replaced_in_and_out_of_quotes_and_not_read_again,
-          env_that_is_not_set_or_not_a_name_is_refused, asinfo_is_refused_by_name,
+          env_that_is_not_set_or_not_a_name_is_refused, without_regions_of_the_host_no_name_is_one,
           every_word_knows_the_line_that_it_begins_in,
           a_quote_that_is_never_closed_is_told_where_it_opens,
           nul_bytes_and_control_characters_are_refused,

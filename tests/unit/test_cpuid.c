@@ -1,16 +1,19 @@
 /* What a vCPU says of itself, from a host's leaves that are made up here. */
-#include "qvm-worker/cpuid.h"
+#include "qvm-worker/vm/cpuid.h"
 
+#include <errno.h>
 #include <linux/kvm.h>
 #include <string.h>
 
 #include "proto/base/cleanup.h"
+#include "proto/base/err.h"
 #include "tests/unit/unit.h"
 
 #define BIT(n) (1u << (n))
 
 static struct kvm_cpuid2 *base;
 static struct kvm_cpuid2 *table;
+static uint32_t cores, threads; /* 0: as usual */
 
 static void add(uint32_t function, uint32_t index, uint32_t eax, uint32_t ebx, uint32_t ecx,
                 uint32_t edx)
@@ -51,7 +54,7 @@ static const struct kvm_cpuid_entry2 *find(uint32_t function, uint32_t index)
 
 static void make(uint32_t cpu_count, uint32_t apic_id, uint32_t tsc_khz)
 {
-    const struct cpuid_topology topology = {cpu_count, apic_id, tsc_khz};
+    const struct cpuid_topology topology = {{cpu_count, cores, threads}, apic_id, tsc_khz};
 
     free(table);
     table = cpuid_copy(base);
@@ -121,6 +124,80 @@ START_TEST(each_of_three_cpus_has_its_id_everywhere)
 }
 END_TEST
 
+START_TEST(cores_of_two_packages_have_their_threads_everywhere)
+{
+    set_up(0);
+    cores = 3;
+    threads = 2;
+    make(12, 0xb, 0); /* the second package's second core's second thread */
+    ck_assert_uint_eq(find(1, 0)->ebx, 0xbu << 24 | 8 << 16 | 0x1234);
+    ck_assert_uint_eq(find(4, 0)->eax, 3u << 26 | 1u << 14 | 0x121); /* level 1 is a core's */
+    ck_assert_uint_eq(find(4, 3)->eax, 3u << 26 | 7u << 14 | 0x163);
+    ck_assert_uint_eq(find(0xb, 0)->eax, 1);
+    ck_assert_uint_eq(find(0xb, 0)->ebx, 2);
+    ck_assert_uint_eq(find(0xb, 1)->eax, 3);
+    ck_assert_uint_eq(find(0xb, 1)->ebx, 6);
+    ck_assert_uint_eq(find(0xb, 2)->edx, 0xb);
+    ck_assert_uint_eq(find(0x80000008, 0)->ecx, 0x3005);
+    ck_assert_uint_eq(find(0x8000001e, 0)->eax, 0xb);
+    ck_assert_uint_eq(find(0x8000001e, 0)->ebx, 0x101);
+    ck_assert_uint_eq(find(0x8000001e, 0)->ecx, 1);
+    cores = threads = 0;
+    tear_down();
+}
+END_TEST
+
+START_TEST(threads_are_told_on_a_host_of_amds_that_has_none)
+{
+    set_up(0);
+    base->nent--; /* 0x8000001E */
+    base->entries[0] =
+        (struct kvm_cpuid_entry2){0, 0, 0, 0xd, 0x68747541, 0x444d4163, 0x69746e65, {0}};
+    add(0x80000000, 0, 0x8000001a, 0, 0, 0);
+    make(2, 1, 0);
+    ck_assert_ptr_null(find(0x8000001e, 0));
+    ck_assert_uint_eq(find(0x80000001, 0)->ecx & BIT(22), 0);
+    threads = 2;
+    make(2, 1, 0);
+    ck_assert_uint_eq(find(0x8000001e, 0)->eax, 1);
+    ck_assert_uint_eq(find(0x8000001e, 0)->ebx, 0x100);
+    ck_assert_uint_eq(find(0x80000001, 0)->ecx & BIT(22), BIT(22));
+    ck_assert_uint_eq(find(0x80000000, 0)->eax, 0x8000001e);
+    base->entries[0].ebx = 0x756e6547; /* another maker's */
+    make(2, 1, 0);
+    ck_assert_ptr_null(find(0x8000001e, 0));
+    threads = 0;
+    tear_down();
+}
+END_TEST
+
+START_TEST(ids_have_gaps_where_a_level_is_no_power_of_two)
+{
+    static const uint32_t ids[] = {0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13};
+    const struct topology topology = {12, 3, 2}, usual = {12, 0, 0};
+
+    ck_assert_int_eq(topology_check(&topology, NULL), 0);
+    ck_assert_uint_eq(topology_packages(&topology), 2);
+    ck_assert_uint_eq(topology_packages(&usual), 1);
+    for (uint32_t i = 0; i < ARRAY_LEN(ids); i++) {
+        ck_assert_uint_eq(topology_apic_id(&topology, i), ids[i]);
+        ck_assert_uint_eq(topology_apic_id(&usual, i), i);
+    }
+}
+END_TEST
+
+START_TEST(cpus_that_do_not_fill_their_packages_are_refused)
+{
+    const struct topology half_a_core = {3, 0, 2}, half_a_package = {6, 4, 1};
+    struct err err = {0};
+
+    ck_assert_int_eq(topology_check(&half_a_core, &err), -EINVAL);
+    ck_assert_str_eq(err.msg, "3 CPUs are no whole number of cores of 2 threads");
+    ck_assert_int_eq(topology_check(&half_a_package, &err), -EINVAL);
+    ck_assert_str_eq(err.msg, "6 CPUs are no whole number of packages of 4 cores with 1 thread");
+}
+END_TEST
+
 START_TEST(counters_and_nested_virtualization_are_not_told)
 {
     set_up(0);
@@ -179,6 +256,11 @@ START_TEST(old_host_without_topology_leaf_gets_none)
 END_TEST
 
 UNIT_MAIN("cpuid", hypervisor_and_deadline_timer_are_told, one_cpu_is_no_package_of_many,
-          each_of_three_cpus_has_its_id_everywhere, counters_and_nested_virtualization_are_not_told,
-          pcid_comes_with_invpcid_alone, frequencies_are_told_when_they_are_known,
-          ids_of_255_cpus_fit, old_host_without_topology_leaf_gets_none)
+          each_of_three_cpus_has_its_id_everywhere,
+          cores_of_two_packages_have_their_threads_everywhere,
+          threads_are_told_on_a_host_of_amds_that_has_none,
+          ids_have_gaps_where_a_level_is_no_power_of_two,
+          cpus_that_do_not_fill_their_packages_are_refused,
+          counters_and_nested_virtualization_are_not_told, pcid_comes_with_invpcid_alone,
+          frequencies_are_told_when_they_are_known, ids_of_255_cpus_fit,
+          old_host_without_topology_leaf_gets_none)

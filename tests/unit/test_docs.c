@@ -193,6 +193,8 @@ START_TEST(the_api_page_tells_every_word_error_control_message_and_limit)
 
     expect_words(page, "STATES", &words_state);
     expect_words(page, "REASONS", &words_reason);
+    expect_words(page, "RESTART", &words_restart);
+    expect_words(page, "REBOOTS", &words_on_reboot);
     expect_words(page, "RESOURCE KINDS", &words_resource_kind);
     ck_assert(errors != NULL && controls != NULL);
     for (size_t i = 0; i < error_word_count; i++) {
@@ -229,14 +231,51 @@ static void expect_option(const char *part, const struct option_row *row, const 
     expect_item(part, "Fl", item, where);
 }
 
+/* Whether the line (one that ends in `\` goes on) has that word, not a longer one that begins so.
+ */
+static bool shows(const char *line, const char *word, size_t size)
+{
+    const char *end = strchr(line, '\n');
+
+    while (end[-1] == '\\') {
+        end = strchr(end + 1, '\n');
+    }
+    for (; line + size <= end; line++) {
+        if (strncmp(line, word, size) == 0 && !isupper((unsigned char)line[size])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Each word in capitals of the synopsis stands in the lines (.Dl) that show the command. */
+static void expect_synopsis(const char *part, const struct command *command)
+{
+    for (const char *word = command->synopsis; *word != '\0';) {
+        size_t size = strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+        bool is_found = size < 2;
+
+        for (const char *line = strstr(part, "\n.Dl "); line != NULL && !is_found;
+             line = strstr(line + 1, "\n.Dl ")) {
+            is_found = shows(line + 1, word, size);
+        }
+        ck_assert_msg(is_found, "'%s' is not shown with %.*s", command->name, (int)size, word);
+        word += size > 0 ? size : 1;
+    }
+}
+
 START_TEST(the_page_of_qvmctl_tells_every_command_and_option)
 {
     auto_free char *page = read_page("cli/qvmctl.1");
     auto_free char *global = find_part(page, ".Sh OPTIONS");
+    auto_free char *names = find_part(page, ".Ss Naming guests");
 
-    ck_assert_ptr_nonnull(global);
+    ck_assert(global != NULL && names != NULL);
     for (const struct option_row *row = global_options; row->name != NULL; row++) {
         expect_option(global, row, "OPTIONS");
+    }
+    for (const struct option_row *row = guest_options; row->name != NULL; row++) {
+        expect_option(names, row, "Naming guests");
     }
     for (size_t i = 0; commands[i] != NULL; i++) {
         char heading[TEXT_MAX];
@@ -245,6 +284,9 @@ START_TEST(the_page_of_qvmctl_tells_every_command_and_option)
         (void)snprintf(heading, sizeof(heading), ".Ss %s", commands[i]->name);
         part = find_part(page, heading);
         ck_assert_msg(part != NULL, "there is no command '%s'", commands[i]->name);
+        expect_synopsis(part, commands[i]);
+        ck_assert_msg(!commands[i]->takes_guests || strstr(part, "Fl -all") != NULL,
+                      "'%s' is not shown with --all", commands[i]->name);
         for (const struct option_row *row = commands[i]->options; row != NULL && row->name != NULL;
              row++) {
             expect_option(part, row, commands[i]->name);
@@ -272,8 +314,50 @@ START_TEST(the_page_of_qvmctl_tells_the_exit_status_of_every_error)
 }
 END_TEST
 
+/* Whether an item `.It Fn A , B` of the page begins a description of `name`. */
+static bool tells_function(const char *page, const char *name, size_t size)
+{
+    for (const char *item = page; (item = strstr(item, "\n.It Fn ")) != NULL; item++) {
+        const char *word = item + strlen("\n.It Fn ");
+
+        while (*word != '\n' && *word != '\0') {
+            size_t length = strcspn(word, " ,\n");
+
+            if (length == size && strncmp(word, name, size) == 0) {
+                return true;
+            }
+            word += length;
+            word += strspn(word, " ,");
+        }
+    }
+    return false;
+}
+
+START_TEST(the_page_of_vdevs_tells_every_operation_and_service)
+{
+    auto_free char *page = read_page("vdevs/qvm-vdev.3");
+    auto_free char *header = read_page("vdevs/include/qvm/vdev.h");
+    unsigned count = 0;
+
+    for (const char *at = header; (at = strstr(at, "(*")) != NULL; at++) {
+        const char *name = at + 2;
+        size_t size = strcspn(name, ")");
+
+        if (strchr("\n ", at[-1]) != NULL || at[-1] == '*') {
+            if (size > 4 && strncmp(name, "vdev_", 5) == 0) {
+                continue; /* a type of function */
+            }
+            count++;
+            ck_assert_msg(tells_function(page, name, size), "'%.*s' is not told", (int)size, name);
+        }
+    }
+    ck_assert_uint_gt(count, 30);
+}
+END_TEST
+
 UNIT_MAIN("docs", the_api_page_tells_every_method_with_its_role_and_structs,
           the_api_page_tells_every_struct_with_its_members_and_their_limits,
           the_api_page_tells_every_word_error_control_message_and_limit,
           the_page_of_qvmctl_tells_every_command_and_option,
-          the_page_of_qvmctl_tells_the_exit_status_of_every_error)
+          the_page_of_qvmctl_tells_the_exit_status_of_every_error,
+          the_page_of_vdevs_tells_every_operation_and_service)

@@ -1,5 +1,5 @@
 /* The life of a guest: every state meets every event, and what is written, told and answered. */
-#include "daemon/guest_inside.h"
+#include "daemon/guest/inside.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <uv.h>
 
-#include "daemon/events.h"
-#include "daemon/hand.h"
+#include "daemon/guest/events.h"
+#include "daemon/hand/hand.h"
 #include "proto/base/log.h"
 #include "tests/unit/unit.h"
 
@@ -46,6 +46,7 @@ static void set_up(void)
 {
     struct msg_definition definition = {0};
     struct guests_env env = {.loop = &world.loop,
+                             .restarts = {.first_ms = 1000, .most_ms = 300000, .reset_ms = 600000},
                              .guests_max = 2,
                              .uid_first = 1000000,
                              .uid_count = 16,
@@ -227,7 +228,7 @@ START_TEST(who_waits_is_answered_after_the_subscribers_and_once)
 {
     set_up();
     memset(&answer, 0, sizeof(answer));
-    guest_wait(world.guest, STATE_running, 0, on_done, NULL);
+    guest_wait(world.guest, STATE_running, false, 0, on_done, NULL);
     ck_assert_int_eq(happen(EVENT_start), 0);
     ck_assert_int_eq(answer.calls, 0);
     ck_assert_int_eq(happen(EVENT_up), 0);
@@ -240,15 +241,38 @@ START_TEST(who_waits_is_answered_after_the_subscribers_and_once)
 }
 END_TEST
 
+START_TEST(who_waits_no_longer_than_until_it_rests_is_refused_when_it_does)
+{
+    set_up();
+    memset(&answer, 0, sizeof(answer));
+    guest_wait(world.guest, STATE_running, true, 0, on_done, NULL); /* defined: at rest */
+    ck_assert_int_eq(answer.calls, 1);
+    ck_assert_int_eq(answer.code, -EALREADY);
+    guest_wait(world.guest, STATE_defined, true, 0, on_done, NULL); /* and there already */
+    ck_assert_int_eq(answer.calls, 2);
+    ck_assert_int_eq(answer.code, 0);
+    ck_assert_int_eq(happen(EVENT_start), 0);
+    guest_wait(world.guest, STATE_paused, true, 0, on_done, NULL);
+    guest_wait(world.guest, STATE_paused, false, 0, on_done, NULL);
+    ck_assert_int_eq(happen(EVENT_up), 0);
+    ck_assert_int_eq(answer.calls, 2);
+    ck_assert_int_eq(happen(EVENT_died), 0);
+    ck_assert_int_eq(answer.calls, 3); /* the other one waits on */
+    ck_assert_int_eq(answer.code, -EALREADY);
+    tear_down();
+    ck_assert_int_eq(answer.calls, 4);
+}
+END_TEST
+
 START_TEST(so_many_may_wait_for_one_guest_and_no_more)
 {
     set_up();
     memset(&answer, 0, sizeof(answer));
     for (int i = 0; i < GUEST_WAITERS_MAX; i++) {
-        guest_wait(world.guest, STATE_running, 0, on_done, NULL);
+        guest_wait(world.guest, STATE_running, false, 0, on_done, NULL);
     }
     ck_assert_int_eq(answer.calls, 0);
-    guest_wait(world.guest, STATE_running, 0, on_done, NULL);
+    guest_wait(world.guest, STATE_running, false, 0, on_done, NULL);
     ck_assert_int_eq(answer.calls, 1);
     ck_assert_int_eq(answer.code, -EAGAIN);
     tear_down();
@@ -264,11 +288,11 @@ START_TEST(who_went_away_makes_room_for_others_who_wait)
     set_up();
     memset(&answer, 0, sizeof(answer));
     world.gone = &gone;
-    guest_wait(world.guest, STATE_running, 0, on_done, NULL);
+    guest_wait(world.guest, STATE_running, false, 0, on_done, NULL);
     for (int i = 1; i < GUEST_WAITERS_MAX; i++) {
-        guest_wait(world.guest, STATE_running, 0, on_done, &gone);
+        guest_wait(world.guest, STATE_running, false, 0, on_done, &gone);
     }
-    guest_wait(world.guest, STATE_running, 0, on_done, NULL);
+    guest_wait(world.guest, STATE_running, false, 0, on_done, NULL);
     ck_assert_int_eq(answer.calls, GUEST_WAITERS_MAX - 1);
     ck_assert_int_eq(happen(EVENT_start), 0);
     ck_assert_int_eq(happen(EVENT_up), 0);
@@ -373,6 +397,7 @@ int main(void)
     tcase_add_test(others, each_start_is_a_new_instance_with_a_larger_number);
     tcase_add_test(others, what_an_instance_holds_is_freed_with_its_end);
     tcase_add_test(others, who_waits_is_answered_after_the_subscribers_and_once);
+    tcase_add_test(others, who_waits_no_longer_than_until_it_rests_is_refused_when_it_does);
     tcase_add_test(others, so_many_may_wait_for_one_guest_and_no_more);
     tcase_add_test(others, who_went_away_makes_room_for_others_who_wait);
     tcase_add_test(others, a_start_without_a_program_is_refused_and_changes_nothing);

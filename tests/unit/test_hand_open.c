@@ -37,6 +37,68 @@ START_TEST(files_come_back_open_with_their_identity_and_size)
 }
 END_TEST
 
+static int listen_at(const char *path, int type)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    if (type == SOCK_STREAM) {
+        ck_assert_int_eq(listen(fd, 1), 0);
+    }
+    return fd;
+}
+
+START_TEST(connection_comes_back_to_who_listens_and_he_sees_the_owner)
+{
+    const char *path = path_of("socket");
+    int listener = listen_at(path, SOCK_STREAM), peer;
+    struct answer answer = OPEN((struct hand_file){.path = path, .is_socket = true});
+    struct ucred who;
+    socklen_t size = sizeof(who);
+    char byte = 0;
+
+    ck_assert_int_eq(answer.result.err.code, 0);
+    ck_assert(answer.files[0].is_exclusive);
+    ck_assert(!answer.files[0].is_kept);
+    ck_assert_int_eq(fcntl(answer.files[0].fd, F_GETFD), FD_CLOEXEC);
+    ck_assert_int_eq(fcntl(answer.files[0].fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+    peer = accept(listener, NULL, NULL);
+    ck_assert_int_eq(getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &size), 0);
+    ck_assert_uint_eq(who.uid, geteuid());
+    ck_assert_int_eq(write(answer.files[0].fd, "x", 1), 1);
+    ck_assert_int_eq(read(peer, &byte, 1), 1);
+    ck_assert_int_eq(byte, 'x');
+    (void)close(peer);
+    (void)close(listener);
+    release(&answer);
+}
+END_TEST
+
+START_TEST(what_nobody_listens_at_is_refused_in_words)
+{
+    int datagrams = listen_at(path_of("datagrams"), SOCK_DGRAM);
+    const char *file = make_file("file", "x");
+    char path[128];
+    struct answer answer;
+
+    (void)snprintf(path, sizeof(path), "%s", file);
+    answer = OPEN((struct hand_file){.path = path, .is_socket = true});
+    ck_assert_int_eq(answer.result.err.code, -EINVAL);
+    ck_assert_ptr_nonnull(strstr(answer.result.err.msg, "is a regular file, not a socket"));
+    (void)snprintf(path, sizeof(path), "%s", path_of("datagrams"));
+    answer = OPEN((struct hand_file){.path = path, .is_socket = true});
+    ck_assert_int_eq(answer.result.err.code, -ENXIO);
+    (void)close(datagrams);
+    answer = OPEN((struct hand_file){.path = path, .is_socket = true});
+    ck_assert_int_eq(answer.result.err.code, -ENXIO);
+    ck_assert_ptr_nonnull(strstr(answer.result.err.msg, "Connection refused"));
+    answer = OPEN((struct hand_file){.path = path_of("missing"), .is_socket = true});
+    ck_assert_int_eq(answer.result.err.code, -ENOENT);
+}
+END_TEST
+
 START_TEST(a_path_that_leads_nowhere_has_a_code_that_callers_know)
 {
     char deep[512];
@@ -72,6 +134,20 @@ START_TEST(a_missing_file_is_refused_with_its_place_and_user_and_nothing_is_kept
     ck_assert_msg(strncmp(answer.result.err.msg, expected, strlen(expected)) == 0, "%s",
                   answer.result.err.msg);
     ck_assert_uint_eq(answer.result.bad, 1);
+    ck_assert_uint_eq(answer.result.count, 0);
+}
+END_TEST
+
+START_TEST(what_a_link_of_proc_leads_to_is_refused_in_words)
+{
+    char path[300];
+    struct answer answer;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/root%s", make_file("kernel", "12345"));
+    answer = OPEN(reading(path));
+    ck_assert_int_ne(answer.result.err.code, 0);
+    ck_assert_ptr_nonnull(
+        strstr(answer.result.err.msg, "one of /proc to what another process has"));
     ck_assert_uint_eq(answer.result.count, 0);
 }
 END_TEST
@@ -112,6 +188,31 @@ START_TEST(what_is_no_stream_is_refused_in_words)
                    "is a socket, not a character device, FIFO or regular file");
     expect_refusal(stream(directory, true, false),
                    "is a directory, not a character device, FIFO or regular file");
+}
+END_TEST
+
+START_TEST(a_file_for_what_a_guest_says_is_made_and_goes_on_at_its_end)
+{
+    const char *path = path_of("said");
+    struct answer answer = OPEN(stream(path, false, true));
+    struct stat st;
+
+    ck_assert_msg(answer.result.err.code == 0, "%s", answer.result.err.msg);
+    ck_assert_int_eq(write(answer.files[0].fd, "one", 3), 3);
+    release(&answer);
+    answer = OPEN(stream(path, false, true));
+    ck_assert_int_eq(write(answer.files[0].fd, "two", 3), 3);
+    ck_assert_int_eq(fstat(answer.files[0].fd, &st), 0);
+    ck_assert_int_eq(st.st_size, 6);
+    ck_assert_uint_eq(st.st_mode & 07777, 0600);
+    ck_assert_int_eq(ftruncate(answer.files[0].fd, 0), 0);
+    ck_assert_int_eq(write(answer.files[0].fd, "x", 1), 1);
+    ck_assert_int_eq(fstat(answer.files[0].fd, &st), 0);
+    ck_assert_int_eq(st.st_size, 1);
+    release(&answer);
+    ck_assert_int_eq(OPEN(stream("/nowhere/said", false, true)).result.err.code, -ENOENT);
+    ck_assert_int_eq(OPEN(stream(path_of("typed"), true, false)).result.err.code, -ENOENT);
+    ck_assert_int_eq(OPEN(stream(path_of("both"), true, true)).result.err.code, -ENOENT);
 }
 END_TEST
 
@@ -252,12 +353,17 @@ START_TEST(a_hand_of_somebody_else_cannot_be_another)
 }
 END_TEST
 
-HAND_MAIN("hand_open", files_come_back_open_with_their_identity_and_size,
-          a_path_that_leads_nowhere_has_a_code_that_callers_know,
-          a_missing_file_is_refused_with_its_place_and_user_and_nothing_is_kept,
-          what_is_no_file_is_refused_in_words, what_is_no_stream_is_refused_in_words,
-          a_fifo_without_a_reader_can_be_written_and_never_blocks, everybody_may_have_dev_null,
-          a_writer_is_refused_while_another_descriptor_writes_and_admitted_when_it_is_closed,
-          readers_share_and_keep_writers_out, the_same_image_twice_in_one_ask_meets_its_own_lock,
-          the_lock_lives_as_long_as_the_last_copy_of_the_descriptor,
-          a_hand_of_root_opens_as_the_owner, a_hand_of_somebody_else_cannot_be_another)
+UNIT_MAIN_WITH("hand_open", setup, teardown, files_come_back_open_with_their_identity_and_size,
+               connection_comes_back_to_who_listens_and_he_sees_the_owner,
+               what_nobody_listens_at_is_refused_in_words,
+               a_path_that_leads_nowhere_has_a_code_that_callers_know,
+               a_missing_file_is_refused_with_its_place_and_user_and_nothing_is_kept,
+               what_a_link_of_proc_leads_to_is_refused_in_words,
+               what_is_no_file_is_refused_in_words, what_is_no_stream_is_refused_in_words,
+               a_file_for_what_a_guest_says_is_made_and_goes_on_at_its_end,
+               a_fifo_without_a_reader_can_be_written_and_never_blocks, everybody_may_have_dev_null,
+               a_writer_is_refused_while_another_descriptor_writes_and_admitted_when_it_is_closed,
+               readers_share_and_keep_writers_out,
+               the_same_image_twice_in_one_ask_meets_its_own_lock,
+               the_lock_lives_as_long_as_the_last_copy_of_the_descriptor,
+               a_hand_of_root_opens_as_the_owner, a_hand_of_somebody_else_cannot_be_another)

@@ -106,7 +106,8 @@ START_TEST(an_image_that_qemu_writes_is_refused_by_us_until_it_ends)
 }
 END_TEST
 
-HAND_RUN(run_all, "hand_qemu", an_image_that_we_write_is_refused_to_qemu_for_writing,
+UNIT_RUN(run_all, "hand_qemu", setup, teardown,
+         an_image_that_we_write_is_refused_to_qemu_for_writing,
          an_image_that_we_read_can_be_read_by_qemu_but_not_written,
          an_image_that_qemu_writes_is_refused_by_us_until_it_ends)
 

@@ -4,8 +4,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +18,7 @@
 #include "daemon/host/memory.h"
 #include "daemon/host/process.h"
 #include "daemon/host/text.h"
+#include "daemon/host/users.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "tests/unit/unit.h"
@@ -104,6 +107,48 @@ START_TEST(a_process_that_is_gone_is_not_opened)
         id.pid = none;
         ck_assert_int_eq(process_open(&id, &pidfd, &err), -ESRCH);
     }
+}
+END_TEST
+
+/* What is written in /proc/PID/autogroup; -1: this kernel has none. */
+static int session_nice(pid_t pid)
+{
+    char path[48], text[64];
+    int nice = -1;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/autogroup", (int)pid);
+    if (text_read(path, text, sizeof(text), NULL) == 0) {
+        const char *at = strstr(text, " nice ");
+
+        nice = at != NULL ? (int)strtol(at + strlen(" nice "), NULL, 10) : -1;
+    }
+    return nice;
+}
+
+START_TEST(a_process_stands_back_with_its_session)
+{
+    int ready[2], r, nice;
+    pid_t pid;
+    char byte;
+
+    ck_assert_int_eq(pipe(ready), 0);
+    pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (setsid() == getpid() && write(ready[1], "", 1) == 1) {
+            (void)pause();
+        }
+        _exit(1);
+    }
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    r = process_set_nice(pid, 7, NULL);
+    ck_assert_msg(r == 0 || (r == -EAGAIN && geteuid() != 0), "%d", r); /* ten sessions a second */
+    ck_assert_int_eq(getpriority(PRIO_PROCESS, (id_t)pid), 7);
+    nice = session_nice(pid);
+    ck_assert_msg(nice == 7 || nice == -1 || r != 0, "%d", nice);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    reap(pid);
+    ck_assert_int_eq(process_set_nice(pid, 7, NULL), -ESRCH);
 }
 END_TEST
 
@@ -203,10 +248,11 @@ START_TEST(what_is_wrong_with_the_kvm_device_is_said_in_words)
     struct err err = {0};
     int fd = -1;
 
-    ck_assert_int_eq(kvm_open("/nowhere/kvm", &fd, &err), -ENOENT);
+    ck_assert_int_eq(kvm_open("/nowhere/kvm", &fd, &err), -EOPNOTSUPP);
     ck_assert_ptr_nonnull(strstr(err.msg, "'/nowhere/kvm' is missing: load the module"));
     ck_assert_int_eq(kvm_open("/dev/null", &fd, &err), -EOPNOTSUPP);
-    ck_assert_str_eq(err.msg, "'/dev/null' is not KVM");
+    ck_assert_str_eq(err.msg, "'/dev/null' is not KVM: another device has its name "
+                              "('ls -l /dev/null'; KVM's is 10, 232)");
     ck_assert_int_eq(fd, -1);
 }
 END_TEST
@@ -284,10 +330,43 @@ START_TEST(a_text_that_is_too_long_is_cut)
 }
 END_TEST
 
+START_TEST(a_user_has_a_name_or_at_least_a_number)
+{
+    char name[USERS_NAME_SIZE];
+    uid_t uid = 7;
+
+    users_name(0, name);
+    ck_assert_str_eq(name, "root");
+    users_name(3999999999u, name);
+    ck_assert_str_eq(name, "3999999999");
+    ck_assert_int_eq(users_find("root", &uid), 0);
+    ck_assert_uint_eq(uid, 0);
+    ck_assert_int_eq(users_find("3999999999", &uid), 0);
+    ck_assert_uint_eq(uid, 3999999999u);
+}
+END_TEST
+
+START_TEST(who_is_nobody_is_not_found)
+{
+    static const char *const bad[] = {"",   "no such user", "-1",
+                                      "1x", "4294967295",   "99999999999999999999"};
+    gid_t gid = 7;
+    uid_t uid = 7;
+
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        ck_assert_msg(users_find(bad[i], &uid) == -ENOENT, "'%s'", bad[i]);
+    }
+    ck_assert_int_eq(users_find_group("no such group", &gid), -ENOENT);
+    ck_assert_int_eq(users_find_group("root", &gid), 0);
+    ck_assert_uint_eq(gid, 0);
+}
+END_TEST
+
 UNIT_MAIN("host", a_process_that_was_identified_is_opened_and_signalled,
           a_stranger_with_the_same_pid_is_not_opened, a_process_that_is_gone_is_not_opened,
-          the_name_of_a_program_does_not_confuse, memory_is_read_in_bytes,
-          what_is_no_meminfo_is_refused, lists_of_cpus_are_counted,
+          a_process_stands_back_with_its_session, the_name_of_a_program_does_not_confuse,
+          memory_is_read_in_bytes, what_is_no_meminfo_is_refused, lists_of_cpus_are_counted,
           what_is_wrong_with_the_kvm_device_is_said_in_words,
           a_kvm_device_without_permission_says_what_to_do, times_are_written_and_read_back,
-          what_is_no_time_is_refused, a_text_that_is_too_long_is_cut)
+          what_is_no_time_is_refused, a_text_that_is_too_long_is_cut,
+          a_user_has_a_name_or_at_least_a_number, who_is_nobody_is_not_found)

@@ -1,5 +1,5 @@
 /* Directories, exit records and logs of instances; and the command line of qvmd. */
-#include "daemon/instance_dir.h"
+#include "daemon/worker/instance_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -120,48 +120,18 @@ START_TEST(an_exit_record_is_read_as_a_stranger_s)
 }
 END_TEST
 
-START_TEST(a_new_log_puts_the_last_one_aside)
+START_TEST(how_far_a_console_was_written_down_is_read_back)
 {
     int fd = make_top();
-    auto_close int first_fd = -1, second_fd = -1;
-    auto_free char *text = NULL;
-    size_t size = 0;
+    uint64_t offset = 0, end = 0;
 
-    ck_assert_int_eq(instance_log_tail(fd, "web", 10, &text, &size, NULL), -ENOENT);
-    ck_assert_int_eq(instance_log_begin(fd, "web", &first_fd, NULL), 0);
-    ck_assert_int_eq(write(first_fd, "one", 3), 3);
-    ck_assert_int_eq(instance_log_begin(fd, "web", &second_fd, NULL), 0);
-    ck_assert_int_eq(write(second_fd, "two\nthree\n", 10), 10);
-    ck_assert_int_eq(instance_log_tail(fd, "web", 6, &text, &size, NULL), 0);
-    ck_assert_uint_eq(size, 6);
-    ck_assert_str_eq(text, "three\n");
-    instance_log_remove(fd, "web");
-    remove_top(fd);
-}
-END_TEST
-
-START_TEST(a_log_at_its_limit_stays_and_above_it_keeps_its_end)
-{
-    static char block[INSTANCE_LOG_MAX];
-    int fd = make_top();
-    auto_close int log_fd = -1;
-    struct stat status;
-
-    memset(block, 'x', sizeof(block));
-    ck_assert_int_eq(instance_log_begin(fd, "web", &log_fd, NULL), 0);
-    ck_assert_int_eq(write(log_fd, block, sizeof(block)), (ssize_t)sizeof(block));
-    ck_assert_int_eq(instance_log_bound(fd, "web"), 0);
-    ck_assert_int_eq(write(log_fd, "END", 3), 3);
-    ck_assert_int_eq(instance_log_bound(fd, "web"),
-                     (int64_t)INSTANCE_LOG_MAX + 3 - (int64_t)INSTANCE_LOG_KEEP);
-    ck_assert_int_eq(write(log_fd, "more", 4), 4); /* by the same descriptor, to the new end */
-    ck_assert_int_eq(fstat(log_fd, &status), 0);
-    ck_assert_int_lt(status.st_size, (off_t)INSTANCE_LOG_KEEP + 100);
-    ck_assert_int_eq(pread(log_fd, block, 7, status.st_size - 7), 7);
-    ck_assert_int_eq(memcmp(block, "ENDmore", 7), 0);
-    ck_assert_int_eq(pread(log_fd, block, 8, 0), 8);
-    ck_assert_int_eq(memcmp(block, "[524291 ", 8), 0);
-    instance_log_remove(fd, "web");
+    ck_assert_int_eq(instance_dir_read_console(fd, &offset, &end), -ENOENT);
+    ck_assert_int_eq(instance_dir_write_console(fd, 18446744073709551615u, 7), 0);
+    ck_assert_int_eq(instance_dir_write_console(fd, 262144, 1048576), 0);
+    ck_assert_int_eq(instance_dir_read_console(fd, &offset, &end), 0);
+    ck_assert_uint_eq(offset, 262144);
+    ck_assert_uint_eq(end, 1048576);
+    (void)unlinkat(fd, INSTANCE_CONSOLE_FILE, 0);
     remove_top(fd);
 }
 END_TEST
@@ -225,6 +195,5 @@ END_TEST
 
 UNIT_MAIN("instance", an_instance_s_directory_is_its_own_and_private,
           only_what_looks_like_an_instance_and_is_not_needed_is_swept,
-          an_exit_record_is_read_as_a_stranger_s, a_new_log_puts_the_last_one_aside,
-          a_log_at_its_limit_stays_and_above_it_keeps_its_end,
+          an_exit_record_is_read_as_a_stranger_s, how_far_a_console_was_written_down_is_read_back,
           options_are_read_and_wrong_ones_named, every_option_stands_in_the_manual)

@@ -12,14 +12,17 @@ START_TEST(memory_map_tells_ram_and_what_is_reserved)
         {0x9fc00, 0x400, BOOT_MAP_RESERVED},
         {0xe0000, 0x20000, BOOT_MAP_RESERVED},
         {0x100000, 0xc0000000 - 0x100000, BOOT_MAP_RAM},
+        {0xe0000000, 0x10000000, BOOT_MAP_RESERVED},
         {0xfeffc000, 0x4000, BOOT_MAP_RESERVED},
         {0x100000000, MIB(1024), BOOT_MAP_RAM},
     };
-    struct boot_map_entry map[BOOT_MAP_MAX];
+    static const struct boot_range reserved[] = {{0xe0000000, 0x10000000}, {0xfeffc000, 0x4000}};
+    struct boot_map map;
 
     set_up_with(MIB(4096));
-    ck_assert_uint_eq(boot_make_map(memory, 0xfeffc000, 0x4000, map), ARRAY_LEN(expected));
-    ck_assert_mem_eq(map, expected, sizeof(expected));
+    boot_make_map(memory, reserved, ARRAY_LEN(reserved), &map);
+    ck_assert_uint_eq(map.count, ARRAY_LEN(expected));
+    ck_assert_mem_eq(map.list, expected, sizeof(expected));
 }
 END_TEST
 

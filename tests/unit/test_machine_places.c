@@ -1,13 +1,13 @@
 /* Places that no vdev can have. */
-#include "qvm-worker/machine_places.h"
+#include "qvm-worker/machine/places.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
-#include "qvm-worker/bus.h"
-#include "qvm-worker/memory.h"
+#include "qvm-worker/bus/bus.h"
+#include "qvm-worker/memory/memory.h"
 #include "tests/unit/unit.h"
 
 static struct err err;
@@ -17,12 +17,12 @@ static struct memory *memory;
 static void set_up(void)
 {
     const struct memory_range ram[] = {{.size = 16ull << 20, .where = "t:1"},
-                                       {true, 4ull << 30, 1ull << 20, "t:2"}};
+                                       {true, 4ull << 30, 1ull << 20, "t:2", false}};
 
     bus = bus_create();
     ck_assert_ptr_nonnull(bus);
     ck_assert_int_eq(memory_create(ram, ARRAY_LEN(ram), &memory, &err), 0);
-    ck_assert_int_eq(machine_places_claim(bus, memory, &err), 0);
+    ck_assert_int_eq(machine_places_claim(bus, memory, true, false, &err), 0);
 }
 
 static void tear_down(void)

@@ -147,7 +147,7 @@ static int parse_name_of(size_t size)
 {
     char name[128] = {0};
     auto_free char *line = NULL;
-    struct msg_guest_params params = {.name = name};
+    struct msg_change_params params = {.name = name};
     struct msg_request request;
     int r;
 
@@ -176,6 +176,29 @@ START_TEST(texts_and_lists_are_refused_one_beyond_their_limit)
     ck_assert_int_eq(msg_request_parse(too_many, strlen(too_many), &request, &err), -EINVAL);
     ck_assert_str_eq(err.msg, "'names' has more than 1024 elements");
     msg_request_fini(&request);
+}
+END_TEST
+
+START_TEST(a_result_is_read_or_told_as_text)
+{
+    const char *line =
+        "{\"jsonrpc\":\"2.0\", \"id\":4,\"result\":{\"instance\":1,\"next\":7,\"data\":\"\"}}";
+    struct msg_reply reply;
+    struct msg_log_data log = {0};
+    struct msg_guest_list list = {0};
+    auto_free char *text = NULL;
+    struct err err = {0};
+
+    ck_assert_int_eq(msg_reply_parse(line, strlen(line), &reply, NULL), 0);
+    ck_assert_int_eq(msg_reply_read(&reply, MSG_log_data, &log, &err), 0);
+    ck_assert_int_eq(log.next, 7);
+    msg_fini(MSG_log_data, &log);
+    text = msg_reply_text(&reply);
+    ck_assert_str_eq(text, "{\"instance\":1,\"next\":7,\"data\":\"\"}");
+    list.guests_count = 3;
+    ck_assert_int_eq(msg_reply_read(&reply, MSG_guest, &list, &err), -EINVAL);
+    ck_assert_uint_eq(list.guests_count, 3); /* written on success alone */
+    msg_reply_fini(&reply);
 }
 END_TEST
 
@@ -299,6 +322,71 @@ START_TEST(the_openrpc_document_names_every_method)
 }
 END_TEST
 
+/* A guest with this message as JSON; NULL: it cannot be. */
+static char *encode_message(char *message)
+{
+    char name[] = "a", owner[] = "root";
+
+    return msg_encode(
+        MSG_guest,
+        &(struct msg_guest){.name = name, .message = message, .generation = 1, .owner = owner});
+}
+
+START_TEST(every_character_survives_being_written)
+{
+    char message[128] = "";
+    struct msg_guest back = {0};
+    auto_free char *text = NULL;
+
+    for (size_t i = 0; i + 1 < sizeof(message); i++) {
+        message[i] = (char)(i + 1);
+    }
+    text = encode_message(message);
+    ck_assert_ptr_nonnull(strstr(text, "\\u0001\\u0002"));
+    ck_assert_ptr_nonnull(strstr(text, "\\b\\t\\n\\u000B\\f\\r\\u000E"));
+    ck_assert_ptr_nonnull(strstr(text, " !\\\"#"));
+    ck_assert_ptr_nonnull(strstr(text, "[\\\\]"));
+    ck_assert_int_eq(msg_decode(MSG_guest, text, strlen(text), false, &back, NULL), 0);
+    ck_assert_str_eq(back.message, message);
+    msg_fini(MSG_guest, &back);
+}
+END_TEST
+
+START_TEST(numbers_are_written_to_their_bounds)
+{
+    struct msg_log_data log = {.next = INT64_MAX, .end = INT64_MIN, .lost = -1};
+    auto_free char *text = msg_encode(MSG_log_data, &log);
+
+    ck_assert_str_eq(text, "{\"data\":\"\",\"instance\":0,\"next\":9223372036854775807,"
+                           "\"end\":-9223372036854775808,\"lost\":-1}");
+}
+END_TEST
+
+START_TEST(what_is_no_utf_8_is_not_written)
+{
+    char good[][6] = {"\xc2\x80",     "\xdf\xbf",     "\xe0\xa0\x80",     "\xed\x9f\xbf",
+                      "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
+    char bad[][6] = {"\x80",         "\xc1\xbf",         "\xc2",         "\xc2 ",
+                     "\xe0\x9f\xbf", "\xe0\xa0",         "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
+                     "\xf0\x90\x80", "\xf4\x90\x80\x80", "\xf5",         "\xff"};
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        auto_free char *text = encode_message(good[i]);
+        struct msg_guest back = {0};
+
+        ck_assert_msg(text != NULL, "%zu", i);
+        ck_assert_int_eq(msg_decode(MSG_guest, text, strlen(text), false, &back, NULL), 0);
+        ck_assert_str_eq(back.message, good[i]);
+        msg_fini(MSG_guest, &back);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        auto_free char *text = encode_message(bad[i]);
+
+        ck_assert_msg(text == NULL, "%zu", i);
+    }
+}
+END_TEST
+
 START_TEST(a_sentence_that_is_cut_in_a_character_does_not_cost_the_answer)
 {
     char name[] = "a", owner[] = "root\xff", time[] = "now", what[] = "state";
@@ -339,7 +427,10 @@ UNIT_MAIN("msg", a_start_request_comes_back_as_it_was,
           a_request_that_is_wrong_is_refused_with_the_member_and_the_reason,
           a_refused_request_keeps_its_id_so_that_the_caller_hears_of_it,
           nesting_is_refused_one_beyond_its_limit, brackets_in_a_text_are_not_nesting,
-          texts_and_lists_are_refused_one_beyond_their_limit,
+          texts_and_lists_are_refused_one_beyond_their_limit, a_result_is_read_or_told_as_text,
+          every_character_survives_being_written, numbers_are_written_to_their_bounds,
+          what_is_no_utf_8_is_not_written, every_character_survives_being_written,
+          numbers_are_written_to_their_bounds, what_is_no_utf_8_is_not_written,
           a_reply_ignores_members_that_this_version_does_not_know,
           members_that_may_be_left_out_are_left_out_when_empty,
           a_refusal_reaches_the_client_with_name_and_code, an_event_is_a_notification,

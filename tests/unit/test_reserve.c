@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "daemon/quota.h"
 #include "tests/unit/store_unit.h"
 
 #define MIB (INT64_C(1) << 20)
@@ -53,6 +54,86 @@ START_TEST(a_writer_excludes_everybody_and_is_named_with_its_pid)
     ck_assert_str_eq(err.msg, "'/path/disk.img' is held for writing by guest 'db' (pid 4711)");
     ck_assert_uint_eq(bad, 1);
     ck_assert_int_eq(sum(store, RESOURCE_memory, "host"), 0); /* nothing was kept */
+}
+END_TEST
+
+START_TEST(partitions_have_pools_of_their_own)
+{
+    auto_store struct store *store = test_store(NULL);
+    const struct reserve_pool rt = {.name = "rt", .memory = 64 * MIB, .cpus = 2};
+    const struct reserve_limits divided = {
+        .memory = 1024 * MIB, .cpus = 8, .pools = &rt, .pool_count = 1};
+    struct reserve_item item = memory(65 * MIB);
+    struct err err = {0};
+    int64_t db = test_instance(store, "db", 4711);
+
+    item.id = "rt";
+    ck_assert_int_eq(reserve_claim(store, &divided, db, &item, 1, NULL, &err), -ENOSPC);
+    ck_assert_str_eq(err.msg, "web.qvmconf:2: partition 'rt': 1 MiB of memory are missing: 65 MiB "
+                              "are asked for, 64 MiB of 64 MiB are free");
+    item.amount = 64 * MIB;
+    ck_assert_int_eq(reserve_claim(store, &divided, db, &item, 1, NULL, NULL), 0);
+    ck_assert_int_eq(sum(store, RESOURCE_memory, "rt"), 64 * MIB);
+    ck_assert_int_eq(sum(store, RESOURCE_memory, "host"), 0);
+    item.id = "no";
+    ck_assert_int_eq(reserve_claim(store, &divided, db, &item, 1, NULL, &err), -EINVAL);
+    ck_assert_str_eq(err.msg, "web.qvmconf:2: there is no memory pool 'no'");
+}
+END_TEST
+
+START_TEST(a_cpu_of_the_host_is_one_guest_s)
+{
+    auto_store struct store *store = test_store(NULL);
+    char id[RESERVE_CPU_SIZE];
+    const struct reserve_item cpu = {.kind = RESOURCE_hostcpu,
+                                     .id = reserve_cpu_id(2, id),
+                                     .name = "CPU 2",
+                                     .is_exclusive = true};
+    struct reserve_holder holder = {.pid = 0};
+    struct err err = {0};
+    int64_t db = test_instance(store, "db", 4711);
+    int64_t web = test_instance(store, "web", 4712);
+
+    ck_assert_int_eq(reserve_find(store, RESOURCE_hostcpu, id, &holder, NULL), -ENOENT);
+    ck_assert_int_eq(CLAIM(store, db, NULL, NULL, cpu), 0);
+    ck_assert_int_eq(CLAIM(store, web, NULL, &err, cpu), -EBUSY);
+    ck_assert_str_eq(err.msg, "CPU 2 is held by guest 'db' (pid 4711)");
+    ck_assert_int_eq(reserve_find(store, RESOURCE_hostcpu, id, &holder, NULL), 0);
+    ck_assert_str_eq(holder.guest, "db");
+    ck_assert_int_eq(holder.pid, 4711);
+    ck_assert_int_eq(reserve_cpu_of(id), 2);
+    ck_assert_int_eq(reserve_cpu_of("cpu02"), -1);
+    ck_assert_int_eq(reserve_cpu_of("file:1:2"), -1);
+    ck_assert_int_eq(reserve_free(store, db, NULL), 0);
+    ck_assert_int_eq(CLAIM(store, web, NULL, NULL, cpu), 0);
+}
+END_TEST
+
+START_TEST(a_user_s_quota_counts_all_of_his_guests)
+{
+    auto_store struct store *store = test_store(NULL);
+    const struct quota quota = {
+        .user = "alice", .vcpus = 3, .memory = 100 * (uint64_t)MIB, .guests = QUOTA_NO_BOUND};
+    const struct reserve_limits bounded = {
+        .memory = limits.memory, .cpus = limits.cpus, .quota = &quota};
+    const struct reserve_item sixty = memory(60 * MIB), forty = memory(40 * MIB),
+                              more = memory(40 * MIB + 1), two = cpus(2);
+    struct err err = {0};
+    int64_t db = test_instance(store, "db", 4711);
+    int64_t web = test_instance(store, "web", 4712);
+
+    ck_assert_int_eq(reserve_claim(store, &bounded, db, &sixty, 1, NULL, NULL), 0);
+    ck_assert_int_eq(reserve_claim(store, &bounded, web, &more, 1, NULL, &err), -ENOSPC);
+    ck_assert_str_eq(err.msg,
+                     "web.qvmconf:2: the quota of alice is 100 MiB of memory: 40.0 MiB are asked "
+                     "for, and the owner's guests have 60 MiB");
+    ck_assert_int_eq(reserve_claim(store, &bounded, web, &forty, 1, NULL, NULL), 0);
+    ck_assert_int_eq(reserve_claim(store, &bounded, web, &two, 1, NULL, NULL), 0);
+    ck_assert_int_eq(reserve_claim(store, &bounded, db, &two, 1, NULL, &err), -ENOSPC);
+    ck_assert_str_eq(err.msg, "the quota of alice is 3 vCPUs: 2 are asked for, and the owner's "
+                              "guests have 2");
+    ck_assert_int_eq(reserve_free(store, web, NULL), 0);
+    ck_assert_int_eq(reserve_claim(store, &bounded, db, &two, 1, NULL, NULL), 0);
 }
 END_TEST
 
@@ -313,7 +394,9 @@ START_TEST(a_claim_that_cannot_be_written_changes_nothing)
 }
 END_TEST
 
-UNIT_MAIN("reserve", a_writer_excludes_everybody_and_is_named_with_its_pid,
+UNIT_MAIN("reserve", partitions_have_pools_of_their_own, a_cpu_of_the_host_is_one_guest_s,
+          a_user_s_quota_counts_all_of_his_guests,
+          a_writer_excludes_everybody_and_is_named_with_its_pid,
           a_file_is_the_same_under_another_name, readers_share_and_keep_writers_out,
           the_same_image_twice_in_one_ask_may_be_read_but_not_written,
           the_same_file_as_image_and_as_stream_is_one_file,

@@ -1,5 +1,5 @@
 /* A guest that resets in a loop is slowed down; one that reboots is not. */
-#include "qvm-worker/reset_pace.h"
+#include "qvm-worker/control/reset_pace.h"
 
 #include "tests/unit/unit.h"
 

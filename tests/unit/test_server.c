@@ -1,5 +1,5 @@
 /* The API's socket: lines in and out, limits, answers that come later. */
-#include "daemon/server.h"
+#include "daemon/server/server.h"
 
 #include <errno.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "daemon/client.h"
+#include "daemon/server/client.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/base/log.h"
@@ -51,6 +51,7 @@ static const struct server_hooks hooks = {.on_request = on_request,
 static void set_up(size_t clients_max, size_t user_clients_max)
 {
     struct server_settings settings = {
+        .fd = -1,
         .path = world.path,
         .mode = 0600,
         .clients_max = clients_max,
@@ -129,7 +130,8 @@ END_TEST
 
 START_TEST(a_second_server_takes_nobody_s_socket_away)
 {
-    struct server_settings settings = {.path = world.path, .mode = 0600, .clients_max = 1};
+    struct server_settings settings = {
+        .path = world.path, .fd = -1, .mode = 0600, .clients_max = 1};
     struct server *second = NULL;
     struct err err = {0};
     char expected[160];
@@ -151,7 +153,7 @@ END_TEST
 START_TEST(a_path_that_is_too_long_for_a_socket_is_refused_in_words)
 {
     char path[256];
-    struct server_settings settings = {.path = path};
+    struct server_settings settings = {.path = path, .fd = -1};
     struct err err = {0};
 
     memset(path, 'x', sizeof(path) - 1);
@@ -165,7 +167,8 @@ START_TEST(a_path_that_is_too_long_for_a_socket_is_refused_in_words)
 }
 END_TEST
 
-START_TEST(an_answer_may_come_later)
+/* A server that answers later, and a client whose request waits for that. */
+static int dial_and_wait(void)
 {
     int fd;
 
@@ -173,6 +176,23 @@ START_TEST(an_answer_may_come_later)
     world.keeps = true;
     fd = dial();
     say(fd, LINE);
+    return fd;
+}
+
+/* So many connections in all and of one user, and one more, which is turned away. */
+static void dial_too_often(size_t all, size_t of_one, int fds[3])
+{
+    set_up(all, of_one);
+    for (int i = 0; i < 3; i++) {
+        fds[i] = dial();
+    }
+    ck_assert_ptr_nonnull(strstr(hear(fds[2]), "too-many"));
+}
+
+START_TEST(an_answer_may_come_later)
+{
+    int fd = dial_and_wait();
+
     ck_assert_str_eq(hear(fd), "");
     reply_json(world.kept, "{\"x\":1}");
     ck_assert_ptr_nonnull(strstr(hear(fd), "\"x\":1"));
@@ -183,12 +203,8 @@ END_TEST
 
 START_TEST(an_answer_to_somebody_who_left_is_heard_by_nobody)
 {
-    int fd;
+    int fd = dial_and_wait();
 
-    set_up(4, 4);
-    world.keeps = true;
-    fd = dial();
-    say(fd, LINE);
     (void)close(fd);
     settle();
     ck_assert_int_eq(world.gone, 1);
@@ -200,12 +216,8 @@ END_TEST
 
 START_TEST(an_answer_after_the_end_of_the_server_is_harmless)
 {
-    int fd;
+    int fd = dial_and_wait();
 
-    set_up(4, 4);
-    world.keeps = true;
-    fd = dial();
-    say(fd, LINE);
     tear_down();
     reply_json(world.kept, "{}"); /* and with it the server's memory goes */
     (void)close(fd);
@@ -214,12 +226,8 @@ END_TEST
 
 START_TEST(who_has_said_all_is_kept_until_the_answer)
 {
-    int fd;
+    int fd = dial_and_wait();
 
-    set_up(4, 4);
-    world.keeps = true;
-    fd = dial();
-    say(fd, LINE);
     (void)shutdown(fd, SHUT_WR);
     settle();
     ck_assert_int_eq(world.gone, 0);
@@ -235,12 +243,8 @@ END_TEST
 
 START_TEST(who_has_said_all_and_leaves_is_noticed)
 {
-    int fd;
+    int fd = dial_and_wait();
 
-    set_up(4, 4);
-    world.keeps = true;
-    fd = dial();
-    say(fd, LINE);
     (void)shutdown(fd, SHUT_WR);
     settle();
     (void)close(fd);
@@ -255,11 +259,7 @@ START_TEST(so_many_connections_of_one_user_and_no_more)
 {
     int fds[3];
 
-    set_up(8, 2);
-    for (int i = 0; i < 3; i++) {
-        fds[i] = dial();
-    }
-    ck_assert_ptr_nonnull(strstr(hear(fds[2]), "too-many"));
+    dial_too_often(8, 2, fds);
     ck_assert_ptr_null(hear(fds[2]));
     say(fds[1], LINE);
     ck_assert_ptr_nonnull(strstr(hear(fds[1]), "result"));
@@ -279,11 +279,7 @@ START_TEST(so_many_connections_in_all_and_no_more)
 {
     int fds[3];
 
-    set_up(2, 8);
-    for (int i = 0; i < 3; i++) {
-        fds[i] = dial();
-    }
-    ck_assert_ptr_nonnull(strstr(hear(fds[2]), "too-many"));
+    dial_too_often(2, 8, fds);
     for (int i = 0; i < 3; i++) {
         (void)close(fds[i]);
     }
@@ -329,10 +325,7 @@ START_TEST(a_descriptor_comes_with_the_answer)
                              .msg_controllen = sizeof(space.bytes)};
     int fd, passed = -1, pipe_fds[2];
 
-    set_up(4, 4);
-    world.keeps = true;
-    fd = dial();
-    say(fd, LINE);
+    fd = dial_and_wait();
     ck_assert_int_eq(pipe(pipe_fds), 0);
     reply_descriptor(world.kept, pipe_fds[1]);
     ck_assert_int_gt(recvmsg(fd, &message, MSG_CMSG_CLOEXEC), 0);
@@ -351,12 +344,8 @@ END_TEST
 START_TEST(a_client_that_does_not_read_is_cut_at_the_limit)
 {
     char *line;
-    int fd;
+    int fd = dial_and_wait();
 
-    set_up(4, 4);
-    world.keeps = true;
-    fd = dial();
-    say(fd, LINE);
     line = malloc(CLIENT_OUT_MAX + 2);
     ck_assert_ptr_nonnull(line);
     memset(line, 'x', CLIENT_OUT_MAX + 1);
@@ -391,17 +380,6 @@ START_TEST(roles_come_from_groups_and_the_best_one_counts)
 }
 END_TEST
 
-START_TEST(a_user_has_a_name_or_at_least_a_number)
-{
-    char name[PEER_NAME_SIZE];
-
-    peer_user_name(0, name);
-    ck_assert_str_eq(name, "root");
-    peer_user_name(3999999999u, name);
-    ck_assert_str_eq(name, "3999999999");
-}
-END_TEST
-
 UNIT_MAIN("server", the_socket_has_its_mode_and_replaces_an_old_one,
           a_second_server_takes_nobody_s_socket_away,
           a_path_that_is_too_long_for_a_socket_is_refused_in_words, an_answer_may_come_later,
@@ -411,4 +389,4 @@ UNIT_MAIN("server", the_socket_has_its_mode_and_replaces_an_old_one,
           so_many_connections_of_one_user_and_no_more, so_many_connections_in_all_and_no_more,
           so_many_requests_of_one_client_may_wait_and_no_more, a_descriptor_comes_with_the_answer,
           a_client_that_does_not_read_is_cut_at_the_limit,
-          roles_come_from_groups_and_the_best_one_counts, a_user_has_a_name_or_at_least_a_number)
+          roles_come_from_groups_and_the_best_one_counts)

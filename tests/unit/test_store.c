@@ -3,21 +3,19 @@
 
 #include <errno.h>
 
-START_TEST(a_new_definition_has_the_next_generation_and_keeps_what_was_desired)
+START_TEST(a_new_definition_has_the_next_generation_and_keeps_what_was_wanted_of_it)
 {
     auto_store struct store *store = test_store(NULL);
     char text[] = "{\"words\":[\"ram\"]}";
-    struct store_guest guest = {.name = "web",
-                                .owner = 7,
-                                .definition = text,
-                                .desired = STATE_stopped,
-                                .autostart = true,
-                                .policy = POLICY_on_failure};
+    struct store_guest guest = {
+        .name = "web", .owner = 7, .definition = text, .desired = STATE_stopped};
     struct store_guest read = {0};
     int64_t generation = 0;
 
     test_define(store, "web");
     ck_assert_int_eq(store_guest_set_desired(store, "web", STATE_running, NULL), 0);
+    ck_assert_int_eq(store_guest_set_settings(store, "web", "{}", NULL), 0);
+    ck_assert_int_eq(store_guest_set_settings(store, "db", "{}", NULL), -ENOENT);
     ck_assert_int_eq(store_guest_put(store, &guest, &generation, NULL), 0);
     ck_assert_int_eq(generation, 2);
     ck_assert_int_eq(store_guest_get(store, "web", &read, NULL), 0);
@@ -26,8 +24,7 @@ START_TEST(a_new_definition_has_the_next_generation_and_keeps_what_was_desired)
     ck_assert_str_eq(read.definition, text);
     ck_assert_int_eq(read.generation, 2);
     ck_assert_int_eq(read.desired, STATE_running);
-    ck_assert(read.autostart);
-    ck_assert_int_eq(read.policy, POLICY_on_failure);
+    ck_assert_str_eq(read.settings, "{}");
     store_guest_fini(&read);
 }
 END_TEST
@@ -122,6 +119,7 @@ START_TEST(an_instance_reads_back_as_it_was_written)
     ck_assert_int_eq(store_instance_set_uid(store, id, 90001, NULL), 0);
     ck_assert_int_eq(store_instance_set_state(store, id, STATE_running, NULL), 0);
     ck_assert_int_eq(store_instance_set_reboots(store, id, 3, NULL), 0);
+    ck_assert_int_eq(store_instance_set_kill_due(store, id, INT64_MAX, NULL), 0);
     ck_assert_int_eq(store_instance_get(store, id, &read, NULL), 0);
     ck_assert_int_eq(read.state, STATE_running);
     ck_assert_int_eq(read.pid, 4711);
@@ -138,6 +136,7 @@ START_TEST(an_instance_reads_back_as_it_was_written)
     ck_assert_str_eq(read.message, "triple fault");
     ck_assert_int_eq(read.exit_status, 7);
     ck_assert_int_eq(read.reboots, 3);
+    ck_assert_int_eq(read.kill_due_ns, INT64_MAX);
     ck_assert_str_eq(read.ended, TEST_TIME);
 }
 END_TEST
@@ -282,7 +281,7 @@ START_TEST(a_row_with_a_word_of_no_list_is_refused)
 }
 END_TEST
 
-UNIT_MAIN("store", a_new_definition_has_the_next_generation_and_keeps_what_was_desired,
+UNIT_MAIN("store", a_new_definition_has_the_next_generation_and_keeps_what_was_wanted_of_it,
           guests_are_listed_by_name, what_is_not_there_is_refused_by_its_name,
           a_name_that_is_none_is_not_stored,
           a_second_live_instance_is_refused_with_the_pid_of_the_first,

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "daemon/store_inside.h"
+#include "daemon/store/inside.h"
 
 static struct msg_event_list read_events(struct store *store, int64_t since, const char *guest,
                                          int64_t limit)
@@ -232,10 +232,81 @@ START_TEST(events_in_memory_are_bounded_too)
 }
 END_TEST
 
+/* Write one of these kinds of event. */
+static void say(struct store *store, char *what, char *guest, char *state, char *reason)
+{
+    char time[] = TEST_TIME;
+    const struct msg_event event = {
+        .time = time, .what = what, .guest = guest, .state = state, .reason = reason};
+
+    ck_assert_int_eq(store_event_append(store, &event, NULL, NULL), 0);
+}
+
+static size_t count_of(struct store *store, const struct msg_events_params *params)
+{
+    struct msg_event_list list = {0};
+    size_t count;
+
+    ck_assert_int_eq(store_events_read(store, params, &list, NULL), 0);
+    count = list.events_count;
+    for (size_t i = 0; i < count; i++) {
+        ck_assert(store_event_matches(params, &list.events[i]));
+    }
+    msg_fini(MSG_event_list, &list);
+    return count;
+}
+
+START_TEST(filters_hold_together_in_the_database_and_in_memory)
+{
+    auto_store struct store *store = test_store(NULL);
+    char state[] = "state", reboot[] = "reboot", web[] = "web", db[] = "db", failed[] = "failed";
+    char crash[] = "guest-crash", killed[] = "killed", stopped[] = "stopped", empty[] = "";
+
+    for (size_t round = 1; round <= 2; round++) {
+        say(store, state, web, failed, crash);
+        say(store, state, db, failed, crash);
+        say(store, state, web, stopped, killed);
+        say(store, reboot, web, NULL, NULL);
+        say(store, reboot, NULL, NULL, NULL);
+        ck_assert_uint_eq(count_of(store, &(struct msg_events_params){.what = reboot}), 2 * round);
+        ck_assert_uint_eq(count_of(store, &(struct msg_events_params){.state = failed}), 2 * round);
+        ck_assert_uint_eq(
+            count_of(store, &(struct msg_events_params){.reason = crash, .guest = web}), round);
+        ck_assert_uint_eq(
+            count_of(store, &(struct msg_events_params){.reason = killed, .guest = db}), 0);
+        ck_assert_uint_eq(
+            count_of(store, &(struct msg_events_params){.guest = web, .reason = empty}), 3 * round);
+        test_fill_disk(store, 1); /* the second round stays in memory */
+    }
+}
+END_TEST
+
+START_TEST(what_is_no_longer_kept_is_counted)
+{
+    auto_store struct store *store = test_store(NULL);
+    struct msg_event_list list;
+
+    for (int i = 0; i < STORE_EVENTS_MAX + 20; i++) {
+        test_event(store, "x");
+    }
+    list = read_events(store, 15, NULL, 0);
+    ck_assert_int_eq(list.oldest, 21);
+    ck_assert_int_eq(list.missing, 5);
+    msg_fini(MSG_event_list, &list);
+    list = read_events(store, 20, NULL, 1);
+    ck_assert_int_eq(list.missing, 0);
+    msg_fini(MSG_event_list, &list);
+    list = read_events(store, 0, NULL, 0); /* no number was named: nothing is missed */
+    ck_assert_int_eq(list.missing, 0);
+    msg_fini(MSG_event_list, &list);
+}
+END_TEST
+
 UNIT_MAIN("store_event", an_event_reads_back_as_it_was_appended,
           events_are_chosen_by_number_guest_and_count, a_rolled_back_event_leaves_no_gap,
           the_oldest_events_go_when_there_are_too_many,
           on_a_full_disk_events_keep_their_numbers_in_memory_and_are_written_later,
           an_event_in_a_transaction_that_cannot_be_written_fails_with_it,
           a_transaction_that_the_database_rolled_back_takes_nothing_more,
-          events_in_memory_are_bounded_too)
+          events_in_memory_are_bounded_too, filters_hold_together_in_the_database_and_in_memory,
+          what_is_no_longer_kept_is_counted)

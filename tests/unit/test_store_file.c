@@ -1,49 +1,9 @@
-/* The store in its file: lock, modes, migrations, damage, full and read-only disks, kill -9. */
-#include "tests/unit/store_unit.h"
+/* The store in its file: lock, modes, migrations, full and read-only disks, kill -9. */
+#include "tests/unit/store_file_unit.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#define NOBODY 65534
-
-static char directory[64];
-static char path[96];
-
-/* Modes mean nothing to root: be nobody, who owns the directory. */
-static void setup(void)
-{
-    (void)snprintf(directory, sizeof(directory), "/tmp/test_store-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-    (void)snprintf(path, sizeof(path), "%s/qvm.db", directory);
-    if (geteuid() == 0) {
-        ck_assert_int_eq(chown(directory, NOBODY, NOBODY), 0);
-        ck_assert_int_eq(seteuid(NOBODY), 0);
-    }
-}
-
-static void teardown(void)
-{
-    char command[128];
-
-    (void)!seteuid(getuid());
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    ck_assert_int_eq(system(command), 0);
-}
-
-static void expect_mode(const char *suffix)
-{
-    char name[128];
-    struct stat st;
-
-    (void)snprintf(name, sizeof(name), "%s%s", path, suffix);
-    ck_assert_int_eq(stat(name, &st), 0);
-    ck_assert_int_eq(st.st_mode & 07777, 0600);
-}
 
 START_TEST(all_files_are_private_whatever_the_umask)
 {
@@ -151,64 +111,6 @@ START_TEST(a_newer_database_is_refused_in_words)
                    path);
     ck_assert_str_eq(err.msg, expected);
     ck_assert_ptr_null(store);
-}
-END_TEST
-
-/* ---- damage ---- */
-
-static void read_whole(const char *name, char **bytes, size_t *size)
-{
-    FILE *file = fopen(name, "r");
-
-    *bytes = malloc(1u << 20);
-    ck_assert_ptr_nonnull(file);
-    *size = fread(*bytes, 1, 1u << 20, file);
-    (void)fclose(file);
-}
-
-/* Opening fails with -EIO and a sentence that has `words`, and changes no byte. */
-static void expect_refused(const char *words)
-{
-    auto_free char *before = NULL;
-    auto_free char *after = NULL;
-    struct store *store = NULL;
-    struct err err = {0};
-    size_t before_size;
-    size_t after_size;
-
-    read_whole(path, &before, &before_size);
-    ck_assert_int_eq(store_open(path, &store, &err), -EIO);
-    ck_assert_msg(strstr(err.msg, words) != NULL, "%s", err.msg);
-    ck_assert_ptr_null(store);
-    read_whole(path, &after, &after_size);
-    ck_assert_uint_eq(before_size, after_size);
-    ck_assert_mem_eq(before, after, before_size);
-}
-
-static void overwrite(off_t offset, const char *bytes, size_t size)
-{
-    auto_close int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-
-    ck_assert_int_eq(pwrite(fd, bytes, size, offset), (ssize_t)size);
-}
-
-START_TEST(a_damaged_database_is_refused_and_kept)
-{
-    struct store *store = test_store(path);
-    char rubbish[4096];
-
-    test_define(store, "web");
-    store_close(store);
-    memset(rubbish, 0x5a, sizeof(rubbish));
-    overwrite(4096, rubbish, sizeof(rubbish));
-    expect_refused("is damaged");
-}
-END_TEST
-
-START_TEST(a_file_that_is_no_database_is_refused_and_kept)
-{
-    overwrite(0, "This is a text that somebody wrote.\n", 36);
-    expect_refused("is damaged");
 }
 END_TEST
 
@@ -331,7 +233,6 @@ START_TEST(a_read_only_database_is_read_with_its_log_and_degraded_until_it_can_b
 }
 END_TEST
 
-#ifdef QVM_CRASH_POINTS
 /* The walk of one instance, in steps as qvmd takes them. */
 static void live_a_life(void)
 {
@@ -371,17 +272,29 @@ static void expect_consistent(void)
     }
 }
 
+/* daemon/crash_point.h */
+static void crash_at(int number)
+{
+    char name[128];
+    FILE *file;
+
+    (void)snprintf(name, sizeof(name), "%s/crash", directory);
+    file = fopen(name, "we");
+    ck_assert_ptr_nonnull(file);
+    (void)fprintf(file, "%d", number);
+    ck_assert_int_eq(fclose(file), 0);
+    ck_assert_int_eq(setenv("QVM_CRASH_FILE", name, 1), 0);
+}
+
 START_TEST(killed_at_any_durable_step_states_and_events_agree)
 {
     int crashes = 0;
     int status;
 
     do {
-        char number[16];
         pid_t pid;
 
-        (void)snprintf(number, sizeof(number), "%d", ++crashes);
-        ck_assert_int_eq(setenv("QVM_CRASH_AT", number, 1), 0);
+        crash_at(++crashes);
         (void)unlink(path);
         pid = fork();
         if (pid == 0) {
@@ -389,44 +302,21 @@ START_TEST(killed_at_any_durable_step_states_and_events_agree)
             _exit(0);
         }
         ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-        ck_assert_int_eq(unsetenv("QVM_CRASH_AT"), 0);
+        ck_assert_int_eq(unsetenv("QVM_CRASH_FILE"), 0);
         expect_consistent();
     } while (WIFSIGNALED(status));
     ck_assert_int_eq(WEXITSTATUS(status), 0);
     ck_assert_int_eq(crashes, 2 * 3 + 1); /* before and after each commit; then it lived */
 }
 END_TEST
-#endif
 
-int main(void)
-{
-    Suite *suite = suite_create("store_file");
-    TCase *tcase = tcase_create("store_file");
-    SRunner *runner;
-    int failed;
-
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_test(tcase, all_files_are_private_whatever_the_umask);
-    tcase_add_test(tcase, what_was_written_is_there_after_closing);
-    tcase_add_test(tcase,
-                   a_second_daemon_is_refused_with_the_pid_of_the_first_before_it_opens_anything);
-    tcase_add_test(tcase, an_older_database_is_copied_and_migrated);
-    tcase_add_test(tcase, a_migration_that_fails_changes_nothing);
-    tcase_add_test(tcase, a_newer_database_is_refused_in_words);
-    tcase_add_test(tcase, a_damaged_database_is_refused_and_kept);
-    tcase_add_test(tcase, a_file_that_is_no_database_is_refused_and_kept);
-    tcase_add_test(tcase, the_database_of_another_program_is_refused_and_kept);
-    tcase_add_test(tcase, a_disk_that_fails_changes_nothing_and_is_found_sound_again);
-    tcase_add_test(tcase, after_kill_9_what_was_committed_is_there_and_nothing_else);
-    tcase_add_test(tcase,
-                   a_read_only_database_is_read_with_its_log_and_degraded_until_it_can_be_written);
-#ifdef QVM_CRASH_POINTS
-    tcase_add_test(tcase, killed_at_any_durable_step_states_and_events_agree);
-#endif
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+UNIT_MAIN_WITH("store_file", setup, teardown, all_files_are_private_whatever_the_umask,
+               what_was_written_is_there_after_closing,
+               a_second_daemon_is_refused_with_the_pid_of_the_first_before_it_opens_anything,
+               an_older_database_is_copied_and_migrated, a_migration_that_fails_changes_nothing,
+               a_newer_database_is_refused_in_words,
+               the_database_of_another_program_is_refused_and_kept,
+               a_disk_that_fails_changes_nothing_and_is_found_sound_again,
+               after_kill_9_what_was_committed_is_there_and_nothing_else,
+               a_read_only_database_is_read_with_its_log_and_degraded_until_it_can_be_written,
+               killed_at_any_durable_step_states_and_events_agree)

@@ -19,9 +19,10 @@ START_TEST(a_module_that_does_not_exist_is_refused_with_those_that_do)
 {
     set_up(TEST_VDEV_DIR);
     ck_assert_int_eq(vdev_host_load(host, "ser8251", "web.qvmconf:7", &err), -ENOENT);
-    expect_words("web.qvmconf:7: there is no vdev 'ser8251'; there are: broken-abi broken-device "
-                 "broken-name broken-operation broken-option broken-pointer broken-size "
-                 "broken-symbol broken-words sample");
+    expect_words("web.qvmconf:7: there is no vdev 'ser8251'; there are: bell broken-abi "
+                 "broken-clash broken-device broken-lines broken-name broken-operation "
+                 "broken-option broken-pointer broken-size broken-symbol broken-timers "
+                 "broken-twice broken-words fail later old sample");
     tear_down();
 }
 END_TEST
@@ -51,15 +52,20 @@ START_TEST(a_module_that_breaks_the_contract_is_refused_in_words)
     static const struct {
         const char *module, *words;
     } cases[] = {
-        {"broken-abi", "g:1: vdev 'broken-abi' is built for version 2 of the vdev interface, this "
-                       "qvm has version 1: build it anew"},
+        {"broken-abi", "g:1: vdev 'broken-abi' is built for version 4 of the vdev interface, this "
+                       "qvm has version 3: build it anew"},
         {"broken-size", "g:1: vdev 'broken-size' is broken: its structures are too small"},
         {"broken-symbol",
          "g:1: vdev 'broken-symbol' is no vdev: it does not export 'qvm_vdev_module'"},
         {"broken-pointer", "g:1: vdev 'broken-pointer' is broken: its symbol says nothing"},
         {"broken-name", "g:1: vdev 'broken-name' is broken: its name is not that of its file"},
         {"broken-option", "g:1: vdev 'broken-option' is broken: an option is of an unknown kind"},
+        {"broken-lines", "g:1: vdev 'broken-lines' is broken: it has too many interrupt lines"},
+        {"broken-timers", "g:1: vdev 'broken-timers' is broken: it has too many timers"},
         {"broken-operation", "g:1: vdev 'broken-operation' is broken: an operation is missing"},
+        {"broken-clash", "g:1: vdev 'broken-clash' is broken: an option has the name of one that "
+                         "all vdevs have"},
+        {"broken-twice", "g:1: vdev 'broken-twice' is broken: two options have the same name"},
     };
 
     set_up(TEST_VDEV_DIR);
@@ -86,59 +92,85 @@ START_TEST(a_device_that_cannot_be_made_fails_with_its_line)
 }
 END_TEST
 
+static const struct {
+    const char *word, *argument, *second, *words;
+} wrong_options[] = {
+    {"loc", "500", NULL,
+     "g:10: loc '500' is not io:PORT[,LEN], mem:ADDRESS[,LEN] or "
+     "pci:[[BUS:]DEVICE[.FUNCTION]]"},
+    {"loc", "io:5q0", NULL,
+     "g:10: loc 'io:5q0' is not io:PORT[,LEN], mem:ADDRESS[,LEN] or "
+     "pci:[[BUS:]DEVICE[.FUNCTION]]"},
+    {"loc", "io:500,", NULL,
+     "g:10: loc 'io:500,' is not io:PORT[,LEN], mem:ADDRESS[,LEN] or "
+     "pci:[[BUS:]DEVICE[.FUNCTION]]"},
+    {"loc", "io:10000,1", NULL, "g:10: loc 'io:10000,1' is empty, or leaves the address space"},
+    {"loc", "io:ffff,2", NULL, "g:10: loc 'io:ffff,2' is empty, or leaves the address space"},
+    {"loc", "io:500,0", NULL, "g:10: loc 'io:500,0' is empty, or leaves the address space"},
+    {"loc", "mem:f0000000", NULL, "g:10: loc 'mem:f0000000' wants a length: mem:ADDRESS,LEN"},
+    {"loc", "mem:fffffffffffff000,4097", NULL,
+     "g:10: loc 'mem:fffffffffffff000,4097' is empty, or leaves the address space"},
+    {"loc", "pci:0:3", NULL, "g:9: vdev 'sample' is no PCI device: its 'loc' is io: or mem:"},
+    {"loc", "pci:0:32", NULL, "g:10: loc 'pci:0:32': a device of PCI is 0 to 31"},
+    {"intr", "apic", NULL,
+     "g:10: 'intr apic' is for interrupt controllers; name a line, as 'intr ioapic:4'"},
+    {"intr", "ioapic:24", NULL, "g:10: intr 'ioapic:24': the lines are 0 to 23"},
+    {"intr", "8259:16", NULL, "g:10: intr '8259:16': the lines are 0 to 15"},
+    {"intr", "4", NULL,
+     "g:10: intr '4' is not PIC:LINE, as 'ioapic:4', where PIC is ioapic, 8259 or the name "
+     "of an interrupt controller"},
+    {"intr", "ioapic:", NULL,
+     "g:10: intr 'ioapic:' is not PIC:LINE, as 'ioapic:4', where PIC is ioapic, 8259 or the "
+     "name "
+     "of an interrupt controller"},
+    {"intr", "pic:4", NULL,
+     "g:10: intr 'pic:4': there is no interrupt controller 'pic' before this line; there are: "
+     "ioapic 8259"},
+    {"name", "two words", NULL,
+     "g:10: 'two words' is no name: letters, digits, '.', '-', '_', at most 63"},
+    {"log", "info,loud", "stderr",
+     "g:10: 'loud' is no filter: fatal internal error warn info debug verbose"},
+    {"log", "info", "nowhere",
+     "g:10: 'nowhere' is no destination: stdout stderr slog syslog journal none"},
+    {"sched", "10", NULL,
+     "g:10: 'sched' of a vdev is not supported: what comes in for it is handled on the qvm's "
+     "control thread, which all share"},
+    {"hostvector", "33", NULL,
+     "g:10: 'hostvector' of a vdev is not supported: no process of Linux is told of interrupts by "
+     "their vector"},
+    {"delayed", "forever", NULL,
+     "g:10: 'delayed' of a vdev is not supported: a qvm opens nothing once its guest runs: make "
+     "the host's end first"},
+    {"batch", "soon", NULL, "g:10: batch 'soon' is not a number of microseconds up to 10000000"},
+    {"batch", "10000001", NULL,
+     "g:10: batch '10000001' is not a number of microseconds up to 10000000"},
+    {"legacy", NULL, NULL,
+     "g:10: 'legacy' of a vdev is not supported: it has the interface of virtio 1.x, not that of "
+     "0.9.5"},
+    {"quiet", "maybe", NULL, "g:10: quiet 'maybe' is neither on nor off"},
+    {"step", "0", NULL, "g:10: step '0' is not a number from 1 to 100"},
+    {"step", "101", NULL, "g:10: step '101' is not a number from 1 to 100"},
+    {"step", "ten", NULL, "g:10: step 'ten' is not a number from 1 to 100"},
+    {"cell", "1", NULL,
+     "g:10: cell '1' is not two hexadecimal numbers up to 0xff with a comma between"},
+    {"cell", "1,100", NULL,
+     "g:10: cell '1,100' is not two hexadecimal numbers up to 0xff with a comma between"},
+    {"hostdev", ">", NULL, "g:10: hostdev '>' names no file"},
+    {"hostdev", "|", NULL, "g:10: hostdev '|' names no command"},
+};
+
 START_TEST(each_wrong_option_is_refused_with_its_line)
 {
-    static const struct {
-        const char *word, *argument, *second, *words;
-    } cases[] = {
-        {"loc", "500", NULL, "g:10: loc '500' is not io:PORT[,LEN] or mem:ADDRESS,LEN"},
-        {"loc", "io:5q0", NULL, "g:10: loc 'io:5q0' is not io:PORT[,LEN] or mem:ADDRESS,LEN"},
-        {"loc", "io:500,", NULL, "g:10: loc 'io:500,' is not io:PORT[,LEN] or mem:ADDRESS,LEN"},
-        {"loc", "io:10000,1", NULL, "g:10: loc 'io:10000,1' is empty, or leaves the address space"},
-        {"loc", "io:ffff,2", NULL, "g:10: loc 'io:ffff,2' is empty, or leaves the address space"},
-        {"loc", "io:500,0", NULL, "g:10: loc 'io:500,0' is empty, or leaves the address space"},
-        {"loc", "mem:f0000000", NULL,
-         "g:10: loc 'mem:f0000000' is not io:PORT[,LEN] or mem:ADDRESS,LEN"},
-        {"loc", "mem:fffffffffffff000,4097", NULL,
-         "g:10: loc 'mem:fffffffffffff000,4097' is empty, or leaves the address space"},
-        {"loc", "pci:0:3", NULL, "g:10: loc 'pci:0:3': PCI is not supported yet"},
-        {"intr", "apic", NULL,
-         "g:10: 'intr apic' is for interrupt controllers; name a line, as 'intr ioapic:4'"},
-        {"intr", "ioapic:24", NULL, "g:10: intr 'ioapic:24': the lines are 0 to 23"},
-        {"intr", "8259:16", NULL, "g:10: intr '8259:16': the lines are 0 to 15"},
-        {"intr", "4", NULL, "g:10: intr '4' is not ioapic:LINE or 8259:LINE"},
-        {"intr", "ioapic:", NULL, "g:10: intr 'ioapic:' is not ioapic:LINE or 8259:LINE"},
-        {"name", "two words", NULL,
-         "g:10: 'two words' is no name: letters, digits, '.', '-', '_', at most 63"},
-        {"log", "info,loud", "stderr",
-         "g:10: 'loud' is no log filter; there are: fatal internal error warn info debug verbose"},
-        {"log", "info", "nowhere", "g:10: a log goes to stdout, stderr or none, not to 'nowhere'"},
-        {"sched", "10", NULL, "g:10: 'sched' of a vdev is not supported yet"},
-        {"hostvector", "33", NULL, "g:10: 'hostvector' of a vdev is not supported yet"},
-        {"delayed", "forever", NULL, "g:10: 'delayed' of a vdev is not supported yet"},
-        {"batch", "20", NULL, "g:10: 'batch' of a vdev is not supported yet"},
-        {"legacy", NULL, NULL, "g:10: 'legacy' of a vdev is not supported yet"},
-        {"quiet", "maybe", NULL, "g:10: quiet 'maybe' is neither on nor off"},
-        {"step", "0", NULL, "g:10: step '0' is not a number from 1 to 100"},
-        {"step", "101", NULL, "g:10: step '101' is not a number from 1 to 100"},
-        {"step", "ten", NULL, "g:10: step 'ten' is not a number from 1 to 100"},
-        {"cell", "1", NULL,
-         "g:10: cell '1' is not two hexadecimal numbers up to 0xff with a comma between"},
-        {"cell", "1,100", NULL,
-         "g:10: cell '1,100' is not two hexadecimal numbers up to 0xff with a comma between"},
-        {"hostdev", ">", NULL, "g:10: hostdev '>' names no file"},
-        {"hostdev", "|", NULL, "g:10: hostdev '|' names no file"},
-    };
-
     set_up(TEST_VDEV_DIR);
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        int r = cases[i].second == NULL
-                    ? add("sample", cases[i].word, cases[i].argument, "loc", "io:500,4", NULL)
-                    : add("sample", cases[i].word, cases[i].argument, cases[i].second, "loc",
-                          "io:500,4", NULL);
+    for (size_t i = 0; i < ARRAY_LEN(wrong_options); i++) {
+        int r = wrong_options[i].second == NULL
+                    ? add("sample", wrong_options[i].word, wrong_options[i].argument, "loc",
+                          "io:500,4", NULL)
+                    : add("sample", wrong_options[i].word, wrong_options[i].argument,
+                          wrong_options[i].second, "loc", "io:500,4", NULL);
 
         ck_assert_int_ne(r, 0);
-        expect_words(cases[i].words);
+        expect_words(wrong_options[i].words);
     }
     ck_assert_int_ne(add("sample", NULL), 0);
     expect_words("g:9: vdev 'sample' needs a 'loc'");
@@ -174,16 +206,39 @@ START_TEST(numbers_are_hexadecimal_for_addresses_and_decimal_for_sizes)
     ck_assert(vdev_host_device(host, 0, &device));
     ck_assert_uint_eq(device.regions[0].start, 0x510);
     ck_assert_uint_eq(device.regions[0].size, 16);
-    ck_assert_uint_eq(device.intr_line, QVM_VDEV_NO_INTR);
+    ck_assert_uint_eq(device.intrs[0], QVM_VDEV_NO_INTR);
     ck_assert(vdev_host_device(host, 1, &device));
     ck_assert_uint_eq(device.regions[0].start, 4096);
     ck_assert_uint_eq(device.regions[0].size, 16);
     ck_assert(vdev_host_device(host, 2, &device));
     ck_assert_uint_eq(device.regions[0].start, 0xf0000000);
     ck_assert_uint_eq(device.regions[0].size, 4096);
-    ck_assert_uint_eq(device.intr_line, 10);
+    ck_assert_uint_eq(device.intrs[0], 10);
     ck_assert_str_eq(device.name, "sample-3");
     ck_assert(!vdev_host_device(host, 3, &device));
+    tear_down();
+}
+END_TEST
+
+START_TEST(a_list_of_lines_is_the_lines_in_their_order)
+{
+    struct vdev_host_device device;
+
+    set_up(REAL_VDEV_DIR);
+    ck_assert_int_eq(
+        add("hpet", "intr", "ioapic:9,8259:8", "legacy-free", "intr", "ioapic:20", NULL), 0);
+    ck_assert_int_eq(add("hpet", "loc", "mem:f8008000", "intrmap", "ioapic:7", NULL), 0);
+    ck_assert(vdev_host_device(host, 0, &device));
+    ck_assert_uint_eq(device.intrs[0], 9);
+    ck_assert_uint_eq(device.intrs[1], 8);
+    ck_assert_uint_eq(device.intrs[2], 20);
+    ck_assert(vdev_host_device(host, 1, &device));
+    ck_assert_uint_eq(device.intrs[0], 7);
+    ck_assert_int_ne(add("hpet", "intr", "ioapic:2,", NULL), 0);
+    expect_words("g:10: intr '' is not PIC:LINE, as 'ioapic:4', where PIC is ioapic, 8259 or the "
+                 "name of an interrupt controller");
+    ck_assert_int_ne(add("hpet", "intr", "ioapic:2,ioapic:24", NULL), 0);
+    expect_words("g:10: intr 'ioapic:24': the lines are 0 to 23");
     tear_down();
 }
 END_TEST
@@ -200,11 +255,11 @@ START_TEST(defaults_come_from_the_module_and_loc_without_a_length_keeps_its_size
     ck_assert_str_eq(device.acpi_hid, "PNP0501");
     ck_assert_uint_eq(device.regions[0].start, 0x3f8);
     ck_assert_uint_eq(device.regions[0].size, 8);
-    ck_assert_uint_eq(device.intr_line, 4);
+    ck_assert_uint_eq(device.intrs[0], 4);
     ck_assert(vdev_host_device(host, 1, &device));
     ck_assert_str_eq(device.name, "ser8250-2");
     ck_assert_uint_eq(device.regions[0].size, 8);
-    ck_assert_uint_eq(device.intr_line, 3);
+    ck_assert_uint_eq(device.intrs[0], 3);
     ck_assert(vdev_host_device(host, 2, &device));
     ck_assert_uint_eq(device.region_count, 2);
     ck_assert_int_ne(add("pckeyboard", "loc", "io:260", NULL), 0);
@@ -285,6 +340,7 @@ UNIT_MAIN("vdev host", a_module_has_three_spellings_and_is_loaded_once,
           each_wrong_option_is_refused_with_its_line,
           a_vdev_that_refuses_an_option_is_quoted_with_that_options_line,
           numbers_are_hexadecimal_for_addresses_and_decimal_for_sizes,
+          a_list_of_lines_is_the_lines_in_their_order,
           defaults_come_from_the_module_and_loc_without_a_length_keeps_its_size,
           two_vdevs_cannot_have_one_place_one_name_or_the_console,
           a_place_that_the_machine_has_itself_is_refused_with_the_line,

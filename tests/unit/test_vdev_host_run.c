@@ -81,6 +81,88 @@ START_TEST(needs_are_listed_and_what_is_granted_becomes_the_stream)
 }
 END_TEST
 
+START_TEST(two_hostdevs_are_one_for_each_direction_and_the_last_of_each_counts)
+{
+    const struct vdev_host_need *output, *input;
+    char buffer[16] = "";
+    int out_pipe[2], in_pipe[2];
+
+    set_up(TEST_VDEV_DIR);
+    ck_assert_int_eq(add("sample", "loc", "io:500,4", "hostdev", "<early", "hostdev", "both",
+                         "hostdev", ">out.txt", "hostdev", "<in.txt", "batch", "1", NULL),
+                     0);
+    output = vdev_host_next_need(host, NULL);
+    input = vdev_host_next_need(host, output);
+    ck_assert_ptr_null(vdev_host_next_need(host, input));
+    ck_assert_str_eq(output->path, "out.txt");
+    ck_assert(output->can_write && !output->can_read);
+    ck_assert_str_eq(input->path, "in.txt");
+    ck_assert(input->can_read && !input->can_write);
+    ck_assert_int_eq(pipe(out_pipe), 0);
+    ck_assert_int_eq(pipe(in_pipe), 0);
+    vdev_host_grant(host, output, out_pipe[1]);
+    vdev_host_grant(host, input, in_pipe[0]);
+    ck_assert_int_eq(build(), 0);
+    out(0x500, 'Q');
+    ck_assert_int_eq(fcntl(out_pipe[0], F_SETFL, O_NONBLOCK), 0);
+    while (read(out_pipe[0], buffer, sizeof(buffer)) != 1) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+    ck_assert_str_eq(buffer, "Q");
+    ck_assert_int_eq(write(in_pipe[1], "a", 1), 1);
+    turn();
+    ck_assert_uint_eq(in(0x502), 'a');
+    tear_down();
+    close(out_pipe[0]);
+    close(in_pipe[1]);
+}
+END_TEST
+
+START_TEST(one_direction_of_an_earlier_hostdev_goes_on)
+{
+    const struct vdev_host_need *output, *input;
+
+    set_up(TEST_VDEV_DIR);
+    ck_assert_int_eq(
+        add("sample", "loc", "io:500,4", "hostdev", "/dev/ttyS1", "hostdev", ">out.txt", NULL), 0);
+    ck_assert_int_eq(
+        add("sample", "loc", "io:510,4", "hostdev", "<in.txt", "hostdev", "/dev/ttyS2", NULL), 0);
+    output = vdev_host_next_need(host, NULL);
+    input = vdev_host_next_need(host, output);
+    ck_assert_str_eq(output->path, "out.txt");
+    ck_assert_str_eq(input->path, "/dev/ttyS1");
+    ck_assert(input->can_read && !input->can_write);
+    output = vdev_host_next_need(host, input);
+    ck_assert_str_eq(output->path, "/dev/ttyS2");
+    ck_assert(output->can_read && output->can_write);
+    ck_assert_ptr_null(vdev_host_next_need(host, output));
+    tear_down();
+}
+END_TEST
+
+START_TEST(modules_of_the_first_header_and_of_one_to_come_work)
+{
+    static const char *const modules[] = {"old", "later"};
+
+    for (size_t i = 0; i < ARRAY_LEN(modules); i++) {
+        set_up(TEST_VDEV_DIR);
+        ck_assert_int_eq(add(modules[i], "begin", "7", "intr", "ioapic:5", NULL), 0);
+        ck_assert_int_eq(build(), 0);
+        ck_assert_uint_eq(in(0x700), 7);
+        out(0x700, 9); /* raises its line, and sets its timer */
+        ck_assert_uint_eq(rises[5], 1);
+        while (falls[5] == 0) {
+            (void)uv_run(&loop, UV_RUN_ONCE);
+        }
+        ck_assert_uint_eq(in(0x700), 9);
+        vdev_host_reset(host);
+        ck_assert_uint_eq(in(0x700), 7);
+        tear_down();
+        rises[5] = falls[5] = 0;
+    }
+}
+END_TEST
+
 START_TEST(a_timer_fires_on_the_loop_and_raises_the_line_once)
 {
     set_up(TEST_VDEV_DIR);
@@ -126,6 +208,40 @@ START_TEST(a_shared_line_is_high_while_any_device_holds_it)
     ck_assert_uint_eq(falls[5], 0);
     (void)in(0x511);
     ck_assert_uint_eq(falls[5], 1);
+    tear_down();
+}
+END_TEST
+
+#define HPET_CONFIG 0xfed00010u
+#define HPET_LEGACY 2u
+
+static void write_memory(uint64_t address, uint32_t value)
+{
+    ck_assert(bus_access(bus, BUS_MEMORY, address, (uint8_t *)&value, sizeof(value), true));
+}
+
+/* HPET 2.3.5: the clock's line is the HPET's alone. */
+START_TEST(a_clock_is_silent_while_the_hpet_has_its_interrupt)
+{
+    set_up(REAL_VDEV_DIR);
+    ck_assert_int_eq(add("mc146818", NULL), 0);
+    ck_assert_int_eq(add("hpet", "intr", "ioapic:0,ioapic:8", NULL), 0);
+    ck_assert_int_eq(build(), 0);
+    write_memory(HPET_CONFIG, HPET_LEGACY);
+    out(0x70, 0x0a);
+    out(0x71, 0x23); /* 8,192 a second */
+    out(0x70, 0x0b);
+    out(0x71, 0x42);
+    for (uint64_t start = uv_hrtime(); uv_hrtime() - start < 2000000;) {
+    }
+    turn();
+    ck_assert_uint_eq(rises[8], 0);
+    write_memory(HPET_CONFIG, 0); /* what it holds meanwhile comes now */
+    ck_assert_uint_eq(rises[8], 1);
+    write_memory(HPET_CONFIG, HPET_LEGACY);
+    ck_assert_uint_eq(falls[8], 1);
+    vdev_host_reset(host);
+    ck_assert_uint_eq(rises[8], falls[8]);
     tear_down();
 }
 END_TEST
@@ -190,10 +306,14 @@ START_TEST(a_request_of_a_device_reaches_the_machine)
 }
 END_TEST
 
-UNIT_MAIN("vdev host at work", a_serial_port_talks_to_the_console_both_ways,
+UNIT_MAIN("vdev host at work", modules_of_the_first_header_and_of_one_to_come_work,
+          a_serial_port_talks_to_the_console_both_ways,
           needs_are_listed_and_what_is_granted_becomes_the_stream,
+          two_hostdevs_are_one_for_each_direction_and_the_last_of_each_counts,
+          one_direction_of_an_earlier_hostdev_goes_on,
           a_timer_fires_on_the_loop_and_raises_the_line_once,
           a_shared_line_is_high_while_any_device_holds_it,
+          a_clock_is_silent_while_the_hpet_has_its_interrupt,
           options_reach_the_device_with_fallbacks_and_the_last_of_a_repeated_one,
           state_lists_each_device_with_what_the_host_knows_and_what_it_says,
           a_request_of_a_device_reaches_the_machine)

@@ -3,6 +3,7 @@
 
 #include "tests/fake/vdev_slot.h"
 #include "tests/unit/unit.h"
+#include "vdevs/mc146818.h"
 
 extern const struct vdev_module *const vdev_mc146818_module;
 
@@ -392,6 +393,85 @@ START_TEST(reg_sets_bytes_of_memory_and_none_of_the_clocks_own)
 }
 END_TEST
 
+/* Its flag is one bit: what a guest misses is not made up for. */
+START_TEST(periods_that_were_missed_are_one_interrupt)
+{
+    unsigned rises;
+
+    set_up();
+    set(0x0a, 0x26); /* 1,024 a second */
+    (void)get(0x0c);
+    rises = slot.rise_count;
+    set(0x0b, 0x42);
+    fake_slot_advance(&slot, 10 * S);
+    ck_assert_uint_eq(slot.rise_count, rises + 1);
+    ck_assert_uint_eq(get(0x0c) & 0xc0, 0xc0);
+    ck_assert(!slot.is_high);
+    fake_slot_advance(&slot, MS);
+    ck_assert_uint_eq(slot.rise_count, rises + 2);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+static void save_and_restore(uint64_t pause_ns)
+{
+    struct fields_writer saved = {0};
+
+    ck_assert_int_eq(fake_slot_save(&slot, &saved), 0);
+    slot.now_ns += pause_ns;
+    slot.wall_ns += pause_ns;
+    fake_slot_reset(&slot);
+    ck_assert_int_eq(fake_slot_restore(&slot, saved.bytes, saved.size), 0);
+    fields_discard(&saved);
+}
+
+START_TEST(a_restored_clock_went_on_and_keeps_its_alarm_its_rate_and_its_memory)
+{
+    set_up();
+    set(0x40, 0x5a);
+    set(0x01, 0x30);
+    set(0x03, 0xff);
+    set(0x05, 0xff);
+    set(0x0b, 0x22); /* the alarm, at each :30 */
+    save_and_restore(5 * S);
+    expect_time(0x25, 0x13, 0x22, 3, 0x14, 0x11, 0x23, 0x20);
+    ck_assert_uint_eq(get(0x40), 0x5a);
+    ck_assert(!slot.is_high);
+    fake_slot_advance(&slot, 5 * S);
+    ck_assert(slot.is_high);
+    ck_assert_uint_eq(get(0x0c) & 0xa0, 0xa0);
+    set(0x0a, 0x2f); /* twice a second */
+    set(0x0b, 0x42);
+    (void)get(0x0c);
+    fake_slot_advance(&slot, 400 * MS);
+    save_and_restore(7 * S);
+    fake_slot_advance(&slot, 90 * MS);
+    ck_assert(!slot.is_high);
+    fake_slot_advance(&slot, 20 * MS); /* half a second of its own life is over */
+    ck_assert(slot.is_high);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(periods_that_a_stranger_saved_as_seen_before_their_time_begin_anew)
+{
+    struct mc146818 *rtc;
+    uint32_t timers;
+
+    set_up();
+    set(0x0a, 0x2f);
+    set(0x0b, 0x42);
+    rtc = slot.device;
+    rtc->periodic_seen = (UINT64_C(1) << 50) - 1; /* the next would be at the start again */
+    save_and_restore(0);
+    timers = slot.timer_count;
+    fake_slot_advance(&slot, 600 * MS);
+    ck_assert(slot.is_high);
+    ck_assert_uint_eq(slot.timer_count, timers + 1);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
 UNIT_MAIN("mc146818", it_shows_the_hosts_time_in_utc_in_bcd_and_24_hours,
           it_shows_binary_and_12_hours_when_asked, leap_days_and_centuries_are_right,
           a_guest_sets_the_clock_and_it_goes_on_from_there,
@@ -405,4 +485,7 @@ UNIT_MAIN("mc146818", it_shows_the_hosts_time_in_utc_in_bcd_and_24_hours,
           a_reset_switches_interrupts_off_and_keeps_memory_and_time,
           every_byte_of_memory_keeps_its_value_and_bit_7_of_the_address_is_no_address,
           the_sizes_of_memory_stand_where_firmware_looks,
-          reg_sets_bytes_of_memory_and_none_of_the_clocks_own)
+          reg_sets_bytes_of_memory_and_none_of_the_clocks_own,
+          periods_that_were_missed_are_one_interrupt,
+          a_restored_clock_went_on_and_keeps_its_alarm_its_rate_and_its_memory,
+          periods_that_a_stranger_saved_as_seen_before_their_time_begin_anew)

@@ -1,4 +1,5 @@
 /* The keyboard controller and its keyboard, as a guest talks to them. */
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/fake/vdev_slot.h"
@@ -323,6 +324,136 @@ START_TEST(places_of_another_size_are_refused)
 }
 END_TEST
 
+static void press(uint16_t key)
+{
+    ck_assert(slot.module->ops->key(slot.device, key, true));
+}
+
+static void let_go(uint16_t key)
+{
+    ck_assert(slot.module->ops->key(slot.device, key, false));
+}
+
+/* All that comes, as "xx xx ". */
+static const char *typed(void)
+{
+    static char text[128];
+    size_t used = 0;
+
+    text[0] = '\0';
+    while ((fake_slot_in(&slot, 1, 0) & 1) != 0 && used + 4 < sizeof(text)) {
+        used +=
+            (size_t)snprintf(text + used, sizeof(text) - used, "%02x ", fake_slot_in(&slot, 0, 0));
+    }
+    return text;
+}
+
+START_TEST(keys_come_translated_to_set_1_and_interrupt_for_each_byte)
+{
+    unsigned rises;
+
+    set_up();
+    rises = slot.rise_count;
+    press(30); /* a */
+    ck_assert(slot.is_high);
+    let_go(30);
+    ck_assert_str_eq(typed(), "1e 9e ");
+    ck_assert_uint_eq(slot.rise_count - rises, 2);
+    press(103); /* up */
+    let_go(103);
+    ck_assert_str_eq(typed(), "e0 48 e0 c8 ");
+    press(65); /* F7: its code in set 2 has its high bit set */
+    let_go(65);
+    ck_assert_str_eq(typed(), "41 c1 ");
+    press(99); /* print screen */
+    let_go(99);
+    ck_assert_str_eq(typed(), "e0 37 e0 b7 ");
+    press(119); /* pause */
+    let_go(119);
+    ck_assert_str_eq(typed(), "e1 1d 45 e1 9d c5 ");
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(control_alt_delete_is_three_keys)
+{
+    set_up();
+    press(29);
+    press(56);
+    press(111);
+    let_go(111);
+    let_go(56);
+    let_go(29);
+    ck_assert_str_eq(typed(), "1d 38 e0 53 e0 d3 b8 9d ");
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(every_plain_key_has_its_own_code_in_set_1)
+{
+    set_up();
+    for (uint16_t key = 1; key <= 88; key++) {
+        char expected[16] = "";
+
+        press(key);
+        if (key != 85) { /* no such key */
+            (void)snprintf(expected, sizeof(expected), "%02x ", key);
+        }
+        ck_assert_str_eq(typed(), expected);
+    }
+    press(200);
+    press(0xffff);
+    ck_assert_str_eq(typed(), "");
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(without_translation_they_are_those_of_set_2_or_of_set_1)
+{
+    set_up();
+    fake_slot_out(&slot, 1, 0, 0x60);
+    fake_slot_out(&slot, 0, 0, 0x01);
+    press(30);
+    let_go(30);
+    ck_assert_str_eq(typed(), "1c f0 1c ");
+    press(103);
+    let_go(103);
+    ck_assert_str_eq(typed(), "e0 75 e0 f0 75 ");
+    fake_slot_out(&slot, 0, 0, 0xf0);
+    fake_slot_out(&slot, 0, 0, 0x01);
+    ck_assert_str_eq(typed(), "fa fa ");
+    press(30);
+    let_go(30);
+    press(103);
+    let_go(103);
+    ck_assert_str_eq(typed(), "1e 9e e0 48 e0 c8 ");
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(keys_wait_for_room_and_are_lost_while_nobody_scans)
+{
+    unsigned count = 0;
+
+    set_up();
+    while (slot.module->ops->key(slot.device, 30, true)) {
+        ck_assert_uint_lt(++count, 100);
+    }
+    ck_assert_uint_ge(count, 16);
+    (void)typed();
+    ck_assert(slot.module->ops->key(slot.device, 30, true));
+    (void)typed();
+    fake_slot_out(&slot, 0, 0, 0xf5);
+    ck_assert_str_eq(typed(), "fa ");
+    press(30);
+    ck_assert_str_eq(typed(), "");
+    fake_slot_out(&slot, 0, 0, 0xf4);
+    press(30);
+    ck_assert_str_eq(typed(), "fa 1e ");
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
 UNIT_MAIN("pckeyboard", after_a_reset_it_is_idle_and_as_firmware_leaves_it,
           pulsing_the_reset_line_resets_the_machine_and_other_lines_do_not,
           the_output_port_switches_a20_and_resets, self_test_and_interface_test_pass,
@@ -333,4 +464,8 @@ UNIT_MAIN("pckeyboard", after_a_reset_it_is_idle_and_as_firmware_leaves_it,
           a_command_in_the_place_of_data_is_a_command, each_byte_brings_an_edge_of_the_interrupt,
           a_keyboard_that_is_off_keeps_its_bytes_while_the_controller_answers,
           at_the_auxiliary_port_there_is_nothing_and_the_controller_says_so,
-          what_is_not_read_is_bounded, places_of_another_size_are_refused)
+          what_is_not_read_is_bounded, places_of_another_size_are_refused,
+          keys_come_translated_to_set_1_and_interrupt_for_each_byte,
+          control_alt_delete_is_three_keys, every_plain_key_has_its_own_code_in_set_1,
+          without_translation_they_are_those_of_set_2_or_of_set_1,
+          keys_wait_for_room_and_are_lost_while_nobody_scans)

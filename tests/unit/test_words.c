@@ -12,19 +12,20 @@
  * per event in the order start up pause resume stop ended died lose find stick retry due. */
 static const char *const grid[STATE_COUNT][EVENT_COUNT] = {
     [STATE_defined] = {"starting"},
-    [STATE_starting] = {NULL, "running", NULL, NULL, "stopping", "stopped", "failed",
-                        "unreachable"},
+    [STATE_starting] = {NULL, "running", NULL, NULL, "stopping", "stopped", "failed", "unreachable",
+                        NULL, NULL, "backoff"},
     [STATE_running] = {NULL, NULL, "paused", NULL, "stopping", "stopped", "failed", "unreachable",
                        NULL, NULL, "backoff"},
-    [STATE_paused] = {NULL, NULL, NULL, "running", "stopping", "stopped", "failed", "unreachable"},
+    [STATE_paused] = {NULL, NULL, NULL, "running", "stopping", "stopped", "failed", "unreachable",
+                      NULL, NULL, "backoff"},
     [STATE_stopping] = {NULL, NULL, NULL, NULL, "stopping", "stopped", "stopped", NULL, NULL,
                         "stuck"},
-    [STATE_backoff] = {"starting", NULL, NULL, NULL, "stopped", NULL, NULL, NULL, NULL, NULL, NULL,
-                       "starting"},
+    [STATE_backoff] = {"starting", NULL, NULL, NULL, "stopped", NULL, "failed", NULL, NULL, NULL,
+                       NULL, "starting"},
     [STATE_stopped] = {"starting"},
     [STATE_failed] = {"starting"},
-    [STATE_unreachable] = {NULL, NULL, NULL, NULL, "stopping", "stopped", "failed", NULL,
-                           "running"},
+    [STATE_unreachable] = {NULL, NULL, "paused", NULL, "stopping", "stopped", "failed", NULL,
+                           "running", NULL, "backoff"},
     [STATE_stuck] = {NULL, NULL, NULL, NULL, "stuck", "stopped", "stopped"},
 };
 
@@ -62,8 +63,8 @@ END_TEST
 
 START_TEST(every_word_is_found_by_its_name_and_has_one_name)
 {
-    const struct word_table *tables[] = {&words_state, &words_event, &words_reason,
-                                         &words_resource_kind};
+    const struct word_table *tables[] = {&words_state,         &words_event,   &words_reason,
+                                         &words_resource_kind, &words_restart, &words_on_reboot};
 
     for (size_t t = 0; t < ARRAY_LEN(tables); t++) {
         for (int i = 0; i < tables[t]->count; i++) {
@@ -116,8 +117,34 @@ START_TEST(a_guest_name_is_a_letter_then_letters_digits_dot_dash_underscore)
 }
 END_TEST
 
+/* Written independently of states.def, as a person reads it. */
+START_TEST(after_every_reason_it_is_written_which_policies_start_a_guest_again)
+{
+    static const char *const after_failure[] = {"guest-crash", "watchdog", "vmm-crash",
+                                                "oom",         "denied",   "unknown"};
+    static const char *const after_any[] = {"poweroff", "reboot"};
+
+    for (int reason = 0; reason < REASON_COUNT; reason++) {
+        const char *name = words_name(&words_reason, reason);
+        bool on_failure = false, always = false;
+
+        for (size_t i = 0; name != NULL && i < ARRAY_LEN(after_failure); i++) {
+            on_failure = on_failure || strcmp(name, after_failure[i]) == 0;
+        }
+        for (size_t i = 0; name != NULL && i < ARRAY_LEN(after_any); i++) {
+            always = always || strcmp(name, after_any[i]) == 0;
+        }
+        ck_assert(!reason_is_restarted((enum guest_reason)reason, RESTART_no));
+        ck_assert(reason_is_restarted((enum guest_reason)reason, RESTART_on_failure) == on_failure);
+        ck_assert(reason_is_restarted((enum guest_reason)reason, RESTART_always) ==
+                  (on_failure || always));
+    }
+}
+END_TEST
+
 UNIT_MAIN("words", every_cell_of_the_state_grid_is_as_written,
           a_state_with_a_process_is_left_only_by_its_end_or_to_another_such_state,
           every_word_is_found_by_its_name_and_has_one_name,
           each_error_has_its_own_errno_name_and_code,
+          after_every_reason_it_is_written_which_policies_start_a_guest_again,
           a_guest_name_is_a_letter_then_letters_digits_dot_dash_underscore)

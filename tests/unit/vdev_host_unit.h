@@ -12,9 +12,9 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
-#include "qvm-worker/bus.h"
-#include "qvm-worker/console.h"
-#include "qvm-worker/vdev_host.h"
+#include "qvm-worker/bus/bus.h"
+#include "qvm-worker/console/console.h"
+#include "qvm-worker/vdev/host.h"
 #include "tests/unit/unit.h"
 
 static uv_loop_t loop;

@@ -17,7 +17,7 @@ if ldd vdev-sample.so | grep -v -e libc.so -e linux-vdso -e ld-linux -e statical
     exit 1
 fi
 # The header stands alone, in C++ as well where there is a compiler for it.
-echo '#include <qvm/vdev.h>' >alone.c
+printf '#include <qvm/vdev_fields.h>\n' >alone.c
 "$cc" -std=c11 -pedantic -Wall -Wextra -Werror -I usr/include -fsyntax-only alone.c
 if command -v c++ >/dev/null; then
     c++ -std=c++11 -Wall -Wextra -Werror -I usr/include -fsyntax-only -x c++ alone.c

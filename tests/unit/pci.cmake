@@ -1,0 +1,6 @@
+qvm_unit_test(pci qvm-core)
+qvm_unit_test(pm qvm-core)
+qvm_unit_test(pci_bar qvm-core)
+qvm_unit_test(pci_bridge qvm-core)
+qvm_unit_test(pci_msi qvm-core)
+qvm_unit_test(pci_save qvm-core)
