@@ -1,1 +1,6 @@
 qvm_fuzzer(conf conf)
+qvm_fuzzer(plan qvm-plan vdev-host PkgConfig::UV)
+if(TARGET fuzz_plan)
+  target_compile_definitions(fuzz_plan PRIVATE VDEV_DIR="$<TARGET_FILE_DIR:vdev-ser8250>")
+  add_dependencies(fuzz_plan vdev-ser8250 vdev-mc146818 vdev-pckeyboard)
+endif()

@@ -1,5 +1,6 @@
-/* Any bytes as an image of any kind: loaded inside RAM or refused with a sentence; as an ACPI
- * table: taken whole or refused. The first byte says which, and whether an address is given. */
+/* Any bytes as an image of any kind: loaded inside RAM or refused with a sentence, which a dry load
+ * finds as well, and no other; as an ACPI table: taken whole or refused. The first byte says which,
+ * and whether an address is given. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,8 +10,8 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
-#include "qvm-worker/acpi.h"
 #include "qvm-worker/loader/loader.h"
+#include "qvm-worker/tables/acpi.h"
 #include "tests/fuzz/fuzz.h"
 
 #define RAM_SIZE     (4ull << 20)
@@ -50,7 +51,7 @@ static void try_acpi(struct loader_item *item)
     static uint8_t area[LOADER_ACPI_SIZE];
     auto_free uint8_t *bytes = NULL;
     struct acpi_extra extra = {.path = "p", .where = WHERE};
-    struct acpi_config config = {.cpu_count = 1, .extras = &extra, .extra_count = 1};
+    struct acpi_config config = {.cpus = {.cpu_count = 1}, .extras = &extra, .extra_count = 1};
     struct err err = {0};
 
     if (loader_read_acpi(item, &bytes, &extra.size, &err) == 0) {
@@ -64,12 +65,20 @@ static void try_acpi(struct loader_item *item)
 
 static void try_load(struct loader *loader, const struct memory *memory)
 {
-    struct err err = {0};
-    uint64_t entry = 0;
+    struct err err = {0}, dry_err = {0};
+    struct loader_entry entry = {0}, dry_entry = {0};
+    int dry;
 
-    if (loader_load(loader, memory, &entry, &err) != 0) {
+    loader->is_dry = true;
+    dry = loader_load(loader, memory, &dry_entry, &dry_err);
+    loader->is_dry = false;
+    if (loader_load(loader, memory, &entry, &err) != dry || strcmp(err.msg, dry_err.msg) != 0 ||
+        entry.address != dry_entry.address || entry.is_32bit != dry_entry.is_32bit) {
+        abort(); /* `dryrun` says one thing, a start another */
+    }
+    if (dry != 0) {
         check_words(&err);
-    } else if (memory_span(memory, gpa(entry), 1) == NULL) {
+    } else if (memory_span(memory, gpa(entry.address), 1) == NULL) {
         abort(); /* starts where there is no RAM */
     }
 }

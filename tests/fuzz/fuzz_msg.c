@@ -57,7 +57,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_request(text, size);
     read_control(text, size, true);
     read_control(text, size, false);
-    (void)msg_reply_parse(text, size, &reply, &err); /* refused or not, it must be clean */
+    if (msg_reply_parse(text, size, &reply, &err) == 0 && reply.result != NULL) {
+        struct msg_guest_list list = {0};
+        auto_free char *told = msg_reply_text(&reply);
+
+        (void)msg_reply_read(&reply, MSG_guest_list, &list, &err); /* or refused */
+        msg_fini(MSG_guest_list, &list);
+        if (told == NULL) {
+            abort();
+        }
+    }
     msg_reply_fini(&reply);
     return 0;
 }

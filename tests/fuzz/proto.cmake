@@ -1,1 +1,2 @@
 qvm_fuzzer(msg proto)
+qvm_fuzzer(settings proto)

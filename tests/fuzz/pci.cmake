@@ -1,0 +1,1 @@
+qvm_fuzzer(pci qvm-core)

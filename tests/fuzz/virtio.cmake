@@ -1,0 +1,3 @@
+include(${CMAKE_CURRENT_LIST_DIR}/../fake/vdevs.cmake)
+qvm_fuzzer(vhost vhost)
+qvm_fuzzer(virtio ${virtio_vdevs_static} fake-virtio-ring)
