@@ -13,8 +13,11 @@ from qvmtest import IMAGE, Client, QvmdTest, Refused, bare, definition, main
 LINE_MAX = 5 << 20
 DEPTH_MAX = 16
 STRANGER_LINE_MAX = 65536
+REPLIES_MAX = 1024
+ORPHANS_MAX = 4096
 NOBODY = 65534
-VIEWERS, OPERATORS = "games", "users"  # groups that every Debian has
+SOURCE = {"name": "a.qvmconf", "directory": "/", "text": "system a\nram 1M\n"}
+VIEWERS, OPERATORS, ADMINS = "games", "users", "audio"  # groups that every Debian has
 
 
 class ApiTest(QvmdTest):
@@ -66,6 +69,14 @@ class ApiTest(QvmdTest):
                 ("guest.start", {"name": "a/b"}, "invalid-params", "name"),
                 ("guest.start", {"name": "x" * 64}, "invalid-params", "name"),
                 ("guest.define", {"name": "a"}, "invalid-params", "definition"),
+                ("guest.define", {"name": "a", "definition": {"words": ["@1"], "sources": [SOURCE]}},
+                 "invalid-params", "'@1' names no source"),
+                ("guest.define", {"name": "a", "definition": {"words": ["@", "x"],
+                                                              "sources": [SOURCE]}},
+                 "invalid-params", "'@' names no source"),
+                ("guest.start", {"name": "a", "definition": {"words": ["@0x"],
+                                                             "sources": [SOURCE]}},
+                 "invalid-params", "'@0x' names no source"),
                 ("guest.stop", {"name": "a", "timeout_ms": -1}, "invalid-params", "timeout_ms"),
                 ("guest.wait", {"name": "a", "state": "flying"}, "invalid-params", "state"),
                 ("guest.stop", {"name": "a"}, "no-such-guest", "'a'")):
@@ -158,12 +169,13 @@ class ApiTest(QvmdTest):
     def test_who_waits_and_leaves_is_forgotten(self):
         self.qvmd.call("guest.define", name="a", definition=bare("a"))
         time.sleep(0.1)  # the connection of that call is still being closed
+        self.eventually(lambda: self.qvmd.spares(), "there is no spare")
         before = self.qvmd.descriptors()
         for how in ("close", "half"):
             client = self.qvmd.client()
             client.request("guest.wait", name="a", state="running")
             client.call("guest.list")
-            self.assertEqual(self.qvmd.descriptors(), before + 1)
+            self.eventually(lambda: self.qvmd.descriptors() == before + 1, "it is not held")
             if how == "half":
                 client.socket.shutdown(socket.SHUT_WR)
                 time.sleep(0.1)
@@ -248,8 +260,9 @@ def as_user(uid, groups, task):
     return json.loads(text)
 
 
-class RoleTest(QvmdTest):
-    settings = (f"viewer-group {VIEWERS}", f"operator-group {OPERATORS}")
+class SeveralUsersTest(QvmdTest):
+    settings = (f"viewer-group {VIEWERS}", f"operator-group {OPERATORS}",
+                f"admin-group {ADMINS}")
 
     def setUp(self):
         if os.geteuid() != 0:
@@ -262,10 +275,13 @@ class RoleTest(QvmdTest):
                  for number, (method, params) in enumerate(requests)]
         return as_user(uid, groups, lambda: converse(self.qvmd.socket, lines))
 
+
+
+class RoleTest(SeveralUsersTest):
     def test_a_stranger_is_refused_politely(self):
         self.assertEqual(self.ask(NOBODY, [], ("guest.list", {}), ("host.info", {})),
                          ["not-permitted", "not-permitted"])
-        self.assertIn("audit: refused method=guest.list uid=65534", self.qvmd.log())
+        self.assertIn("audit: refused method=guest.list guest= uid=65534", self.qvmd.log())
 
     def test_a_stranger_s_message_is_short(self):
         self.assertEqual(self.ask(NOBODY, [], ("guest.list", {"names": ["x" * 70000]})),
@@ -296,6 +312,95 @@ class RoleTest(QvmdTest):
         self.assertEqual(self.qvmd.guest("b")["owner_uid"], NOBODY)
         self.qvmd.call("guest.undefine", name="b")
 
+    def test_every_method_is_open_to_its_role_and_to_nobody_below(self):
+        """By the list that the daemon itself hands out: a new method is tried, too."""
+        methods = self.qvmd.call("rpc.discover")["methods"]
+        roles = ["stranger", "viewer", "operator", "admin"]
+        for user, groups, rank in ((NOBODY, [], 0), (NOBODY - 1, [VIEWERS], 1),
+                                   (NOBODY - 2, [OPERATORS], 2), (NOBODY - 3, [ADMINS], 3)):
+            calls = [(method["name"], {"name": "no.such.guest"}) for method in methods]
+            answers = self.ask(user, groups, *calls)
+            for method, answer in zip(methods, answers):
+                needed = roles.index(method["x-role"])
+                with self.subTest(user=roles[rank], method=method["name"]):
+                    self.assertEqual(answer == "not-permitted", rank < needed, answer)
+
+    def test_a_viewer_s_words_carry_no_path_and_no_descriptor(self):
+        methods = self.qvmd.call("rpc.discover")["methods"]
+        for method in methods:
+            if method["x-role"] == "viewer":
+                for param in method["params"]:
+                    self.assertNotRegex(param["name"], "path|file|definition|source|words")
+
+    def test_the_environment_s_values_are_for_owner_and_admin(self):
+        mine = definition('system b\nram $env{HOW_MUCH}\nload /nowhere\n')
+        mine["env"] = [{"name": "HOW_MUCH", "value": "16M"}]
+        self.assertEqual(self.ask(NOBODY, [OPERATORS],
+                                  ("guest.define", {"name": "b", "definition": mine})), ["ok"])
+        self.assertEqual(self.shown_value(NOBODY, [OPERATORS]), "16M")
+        self.assertEqual(self.shown_value(NOBODY - 1, [ADMINS]), "16M")
+        self.assertEqual(self.shown_value(NOBODY - 1, [OPERATORS]), "")
+        self.assertEqual(self.shown_value(NOBODY - 1, [VIEWERS]), "")
+
+    def shown_value(self, uid, groups):
+        def look():
+            with Client(self.qvmd.socket) as client:
+                return client.call("guest.show", name="b")["definition"]["env"][0]["value"]
+        return as_user(uid, groups, look)
+
+    def test_every_change_and_every_refusal_is_in_the_audit_log(self):
+        self.ask(NOBODY, [OPERATORS], ("guest.define", {"name": "b", "definition": bare("b")}),
+                 ("guest.list", {}), ("guest.undefine", {"name": "none"}))
+        self.ask(NOBODY - 1, [OPERATORS], ("guest.kill", {"name": "b"}))
+        self.ask(NOBODY - 2, [VIEWERS], ("guest.undefine", {"name": "b"}), ("guest.show", {}),
+                 ("guest.fly", {}))
+        self.ask(NOBODY - 3, [], ("guest.list", {}))
+        records = self.qvmd.call("host.audit")["records"]
+        self.assertEqual(
+            [(one["uid"], one["role"], one["method"], one.get("guest"), one["result"])
+             for one in records],
+            [(NOBODY, "operator", "guest.define", "b", "ok"),
+             (NOBODY, "operator", "guest.undefine", "none", "no-such-guest"),
+             (NOBODY - 1, "operator", "guest.kill", "b", "not-permitted"),
+             (NOBODY - 2, "viewer", "guest.undefine", "b", "not-permitted"),
+             (NOBODY - 2, "viewer", "?", None, "no-such-method"),
+             (NOBODY - 3, "nobody", "guest.list", None, "not-permitted")])
+        self.qvmd.restart()
+        self.assertEqual(self.qvmd.call("host.audit", limit=1)["records"], records[-1:])
+        path = os.path.join(self.qvmd.home, "log", "audit.jsonl")
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+
+    def test_a_flood_of_refusals_is_counted_and_not_written(self):
+        self.ask(NOBODY, [], *[("guest.list", {})] * 500)
+        records = self.qvmd.call("host.audit")["records"]
+        self.assertGreaterEqual(len(records), 100)
+        self.assertLess(len(records), 400)
+
+    def test_calls_that_a_user_leaves_behind_are_bounded(self):
+        image = shutil.copy(IMAGE, self.qvmd.top)
+        deaf = {"name": "b", "definition": bare("b", run="hang", image=image)}
+        self.assertEqual(self.ask(NOBODY, [OPERATORS], ("guest.start", deaf)), ["ok"])
+        self.assert_console("b", "deaf")
+        time.sleep(0.2)
+        left = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "guest.stop",
+                           "params": {"name": "b", "timeout_ms": 86400000}}).encode() + b"\n"
+
+        def leave():
+            with Client(self.qvmd.socket) as client:
+                client.send(left * REPLIES_MAX)
+                client.request("guest.list")  # one more is refused: all of them were read
+                client.line()
+            return "left"
+
+        for _ in range(ORPHANS_MAX // REPLIES_MAX):
+            self.assertEqual(self.ask(NOBODY, [OPERATORS], ("guest.list", {})), ["ok"])
+            self.assertEqual(as_user(NOBODY, [OPERATORS], leave), "left")
+        self.eventually(lambda: self.ask(NOBODY, [OPERATORS], ("guest.list", {})) == ["too-many"],
+                        "what was left has no bound")
+        self.assertEqual(self.ask(NOBODY - 1, [OPERATORS], ("guest.list", {})), ["ok"])
+        self.qvmd.call("guest.kill", name="b")
+        self.assertEqual(self.ask(NOBODY, [OPERATORS], ("guest.list", {})), ["ok"])
+
     def test_files_are_opened_as_the_owner(self):
         path = os.path.join(self.qvmd.top, "secret")
         with open(path, "w", encoding="utf-8") as file:
@@ -306,6 +411,46 @@ class RoleTest(QvmdTest):
                                   ("guest.start", {"name": "b", "definition": definition(text)})),
                          ["access-denied"])
         self.assertRegex(self.qvmd.guest("b")["message"], r"^t\.qvmconf:3: .*secret")
+
+
+class QuotaTest(SeveralUsersTest):
+    settings = SeveralUsersTest.settings + ("quota * max-guests 2 max-vcpus 2 max-memory 40M",
+                                    f"quota {NOBODY - 1} max-guests 3")
+
+    def setUp(self):
+        super().setUp()
+        self.image = shutil.copy(IMAGE, self.qvmd.top)
+
+    def starting(self, name, ram="16M"):
+        return "guest.start", {"name": name, "definition": bare(name, ram=ram, image=self.image)}
+
+    def test_a_user_s_guests_share_his_quota(self):
+        self.assertEqual(self.ask(NOBODY, [OPERATORS], self.starting("a"), self.starting("b", "32M"),
+                                  self.starting("b", "24M"), self.starting("c")),
+                         ["ok", "insufficient", "ok", "insufficient"])
+        self.assertRegex(self.qvmd.events(guest="b")[2]["message"],
+                         r"^b\.qvmconf:2: the quota of each user is 40 MiB of memory: 32 MiB are "
+                         "asked for, and the owner's guests have 16 MiB")
+        quotas = self.qvmd.call("host.info")["quotas"]
+        self.assertEqual(quotas, [{"uid": NOBODY, "guests": 2, "guests_max": 2, "vcpus": 2,
+                                   "vcpus_max": 2, "memory": 40 << 20, "memory_max": 40 << 20}])
+
+    def test_one_user_s_quota_is_not_another_s(self):
+        self.assertEqual(self.ask(NOBODY - 1, [OPERATORS], self.starting("a", "32M"),
+                                  self.starting("b", "32M"), self.starting("c"),
+                                  self.starting("d")), ["ok", "ok", "ok", "insufficient"])
+        self.assertEqual(self.ask(NOBODY, [OPERATORS], self.starting("e", "40M")), ["ok"])
+        self.start("f", ram="64M")  # root has none
+        self.start("g", ram="64M")
+        self.start("h", ram="64M")
+
+    def test_the_owner_s_quota_counts_whoever_starts_his_guest(self):
+        wanted = {"definition": bare("b", ram="32M", image=self.image), "name": "b"}
+        self.assertEqual(self.ask(NOBODY, [OPERATORS], self.starting("a"),
+                                  ("guest.define", wanted)), ["ok", "ok"])
+        self.assertIn("quota", self.refused("insufficient", "guest.start", name="b"))
+        self.qvmd.call("guest.kill", name="a")
+        self.qvmd.call("guest.start", name="b")
 
 
 class SocketTest(QvmdTest):
