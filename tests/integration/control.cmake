@@ -1,10 +1,9 @@
 # qvm: alone on a terminal, and under a daemon that the test plays.
-find_program(QVM_PYTHON NAMES python3 REQUIRED)
 set(has_door 1)
 if(QVM_SANITIZE)
   set(has_door 0) # lockdown.h
 endif()
-foreach(test qvm_alone qvm_under)
+foreach(test qvm_alone qvm_words qvm_under chips)
   add_test(NAME integration-${test}
     COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_${test}.py)
   set_tests_properties(integration-${test} PROPERTIES LABELS integration TIMEOUT 120

@@ -20,8 +20,8 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
-#include "qvm-worker/bus.h"
-#include "qvm-worker/machine.h"
+#include "qvm-worker/bus/bus.h"
+#include "qvm-worker/machine/machine.h"
 
 #define COM1_PORT  0x3f8
 #define COM1_GSI   4

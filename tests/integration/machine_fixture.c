@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "qvm-worker/bus.h"
+#include "qvm-worker/bus/bus.h"
 
 struct fixture fixture;
 struct err err;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "proto/base/err.h"
-#include "qvm-worker/machine.h"
+#include "qvm-worker/machine/machine.h"
 
 #define COUNTER      0x200000u /* guest-physical: where guests count */
 #define TEST_PORT    0x510

@@ -18,8 +18,8 @@ GUESTS = os.path.join(BUILD, "tests", "guests", "bare")
 class PrivateQvmd:
     """Started at once; close() ends it and every guest, and removes the directory."""
 
-    def __init__(self, *settings):
-        self.holder = tempfile.TemporaryDirectory(prefix="qvm-test-")
+    def __init__(self, *settings, parent=None):
+        self.holder = tempfile.TemporaryDirectory(prefix="qvm-test-", dir=parent)
         self.directory = self.holder.name
         os.chmod(self.directory, 0o755)  # guests run under uids of their own
         self.settings = []
@@ -30,7 +30,11 @@ class PrivateQvmd:
         self.socket = os.path.join(self.home, "qvmd.sock")
         self.log_path = os.path.join(self.directory, "log")
         self.process = None
+        self.prepare()
         self.start()
+
+    def prepare(self):
+        """Before the first start."""
 
     def start(self):
         ready, theirs = os.pipe()

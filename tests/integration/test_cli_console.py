@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -134,6 +135,34 @@ class PipeTest(ConsoleTest):
         self.assertEqual(child.stdout.read(), b"hello\n")
         self.assertEqual(child.wait(10), 7)
 
+    def test_after_the_input_it_lingers_as_long_as_it_was_told(self):
+        for time_, said in (("0.3", b"answer\n"), ("0", b"")):
+            child = self.spawn("console", "--linger", time_, "web")
+            child.stdin.write(b"question\n")
+            child.stdin.close()
+            self.assertEqual(self.heard(100), b"question\n")  # and its end
+            if said:
+                self.guest.sendall(said)
+            self.assertEqual(child.stdout.read(), said)
+            self.assertEqual(child.wait(10), 0)
+            self.setUp()
+
+    def test_lingering_is_bounded_by_the_time(self):
+        child = self.spawn("console", "--linger", "60", "--timeout", "0.3", "web")
+        child.stdin.close()
+        self.assertEqual(child.wait(10), 7)
+
+    def test_stealing_is_asked_for_and_looking_is_no_theft(self):
+        child = self.spawn("console", "--steal", "web")
+        self.assertTrue(self.attached.wait(10))
+        self.assertEqual(self.qvmd.requests[0][1], {"name": "web", "steal": True})
+        self.guest.close()
+        self.assertEqual(child.wait(10), 0)
+        for words in (("--steal", "-r"), ("--linger", "soon"), ("--escape", "ab"), ("--escape", ""),
+                      ("--escape", "^?"), ("--escape", "ctrl-")):
+            child = self.spawn("console", *words, "web")
+            self.assertEqual(child.wait(10), 2, words)
+
     def test_a_reader_that_saw_enough_ends_it(self):
         child = self.spawn("console", "web")
         child.stdout.close()
@@ -227,6 +256,14 @@ class TerminalTest(ConsoleTest):
         os.write(self.master, b"\x01")
         self.expect_end(child, 0)
 
+    def test_without_an_escape_key_every_key_is_the_guests(self):
+        child = self.open_session("console", "-e", "none", "web")
+        keys = bytes(range(32)) + b"\x7f~."
+        os.write(self.master, keys)
+        self.assertEqual(self.heard(len(keys)), keys)
+        child.terminate()
+        self.expect_end(child, 128 + signal.SIGTERM)
+
     def test_the_first_line_says_how_to_leave(self):
         self.spawn("console", "web")
         self.assertIn(b"[console of guest 'web'; ctrl-] ends it]", self.shown(b"ends it]"))
@@ -235,6 +272,15 @@ class TerminalTest(ConsoleTest):
         child = self.open_session("console", "web")
         self.guest.close()
         self.expect_end(child, 0)
+
+    def test_a_guest_that_ends_is_told_with_its_reason(self):
+        ended = guest("web", state="failed", reason="guest-crash", message="triple fault")
+        self.qvmd.methods["guest.wait"] = lambda params: {"guest": ended}
+        self.qvmd.methods["guest.list"] = lambda params: {"guests": [ended]}
+        child = self.open_session("console", "web")
+        self.guest.close()
+        self.expect_end(child, 0)
+        self.shown(b"[guest 'web' is failed (guest-crash): triple fault]")
 
     def test_signals_give_the_terminal_back(self):
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT,
@@ -271,6 +317,35 @@ class TerminalTest(ConsoleTest):
         os.write(self.master, b"poweroff\r\x03")
         self.expect_end(child, 0)
         self.assertEqual(self.heard(100), b"")
+
+    def sizes(self):
+        return [(params["columns"], params["rows"]) for method, params in self.qvmd.requests
+                if method == "console.size"]
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def until_told(self, sizes):
+        end = time.monotonic() + 10
+        while self.sizes() != sizes:
+            self.assertLess(time.monotonic(), end, self.sizes())
+            time.sleep(0.01)
+
+    def test_the_size_of_the_terminal_is_told_at_the_start_and_when_it_changes(self):
+        self.resize(24, 80)
+        child = self.open_session("console", "web")
+        self.until_told([(80, 24)])
+        self.resize(30, 100)
+        self.until_told([(80, 24), (100, 30)])
+        os.write(self.master, ESCAPE)
+        self.expect_end(child, 0)
+
+    def test_who_only_looks_tells_no_size(self):
+        self.resize(24, 80)
+        child = self.open_session("console", "-r", "web")
+        os.write(self.master, ESCAPE)
+        self.expect_end(child, 0)
+        self.assertEqual(self.sizes(), [])
 
     def test_start_attaches_at_once_with_c(self):
         child = self.open_session("start", "-c", "web")

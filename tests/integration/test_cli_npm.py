@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The API driven by a JSON-RPC client that is not ours: json-rpc-2.0 from npm, in Node.js."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -14,25 +15,37 @@ from private_qvmd import BUILD, PrivateQvmd  # noqa: E402
 SKIPPED = 77  # for ctest
 
 
-def install():
-    """The client and its library in the build directory; installed once."""
-    home = os.path.join(BUILD, "npm-client")
-    os.makedirs(home, exist_ok=True)
-    source = os.path.join(HERE, "npm-client")
-    changed = False
+SOURCE = os.path.join(HERE, "npm-client")
+
+
+def wanted():
+    """What an installation is made from, as one string."""
+    texts = []
     for name in ("package.json", "package-lock.json", ".npmrc", "client.mjs"):
-        with open(os.path.join(source, name), "rb") as file:
-            wanted = file.read()
-        path = os.path.join(home, name)
+        with open(os.path.join(SOURCE, name), encoding="utf-8") as file:
+            texts.append(file.read())
+    return "\n".join(texts)
+
+
+def install():
+    """The client and its library in the build directory; installed once, whoever asks first.
+
+    Tests run side by side, and one may have been ended in the middle: the lock lets one install
+    at a time, and the stamp is written when npm is through."""
+    home = os.path.join(BUILD, "npm-client")
+    stamp = os.path.join(home, "installed")
+    os.makedirs(home, exist_ok=True)
+    with open(os.path.join(BUILD, "npm-client.lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         there = None
-        if os.path.exists(path):
-            with open(path, "rb") as file:
+        if os.path.exists(stamp):
+            with open(stamp, encoding="utf-8") as file:
                 there = file.read()
-        if there != wanted:
-            shutil.copyfile(os.path.join(source, name), path)
-            changed = True
-    if changed or not os.path.isdir(os.path.join(home, "node_modules", "json-rpc-2.0")):
-        subprocess.run(["npm", "ci"], cwd=home, check=True, timeout=300)
+        if there != wanted():
+            shutil.copytree(SOURCE, home, dirs_exist_ok=True)
+            subprocess.run(["npm", "ci"], cwd=home, check=True, timeout=300)
+            with open(stamp, "w", encoding="utf-8") as file:
+                file.write(wanted())
     return home
 
 

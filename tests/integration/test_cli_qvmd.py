@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from private_qvmd import PrivateQvmd  # noqa: E402
+from private_qvmd import BUILD, PrivateQvmd  # noqa: E402
 
 GUEST = ("system {name}\nram 16M\nload $env{{QVM_GUEST_DIR}}/guest.bzimage\n"
          "vdev ser8250 hostdev -\n")
@@ -86,7 +87,7 @@ class QvmdTest(unittest.TestCase):
         self.assertRegex(done.stderr, r"^bad\.qvmconf:5: ")
         self.assertEqual(self.claimed(), [0, 0])
         self.put("missing", "system missing\nram 16M\nload /none/kernel\n")
-        done = self.expect(3, "start", "missing.qvmconf", "--timeout", "20")
+        done = self.expect(1, "start", "missing.qvmconf", "--timeout", "20")
         self.assertRegex(done.stderr, r"^missing\.qvmconf:3: .*/none/kernel")
         self.assertEqual(self.claimed(), [0, 0])
 
@@ -159,6 +160,80 @@ class QvmdTest(unittest.TestCase):
         self.assertEqual(len(done.stdout.splitlines()), 5)
         self.assertEqual(self.claimed(), [0, 0])
 
+    def test_patterns_and_all_mean_what_qvmd_knows(self):
+        names = ["db", "web-1", "web-2", "web.x_y-z"]
+        for name in names:
+            self.put(name)
+        done = self.expect(0, "start", *[name + ".qvmconf" for name in names], "--timeout", "30")
+        self.assertEqual(len(done.stdout.splitlines()), 4)
+        self.assertEqual(sorted(self.expect(0, "kill", "-o", "name", "web-*").stdout.split()),
+                         ["web-1", "web-2"])
+        self.assertEqual(self.expect(0, "list", "-o", "name", "web*").stdout.split(), names[1:])
+        done = self.expect(0, "start", "--all", "-o", "name", "--timeout", "30")
+        self.assertEqual(sorted(done.stdout.split()), ["web-1", "web-2"])
+        done = self.expect(9, "undefine", "--all")
+        self.assertEqual(done.stderr.count("stop it first"), 4, done.stderr)
+        self.expect(0, "wait", "--all", "running", "--timeout", "10")
+        self.expect(0, "stop", "--all", "--timeout", "30")
+        self.expect(0, "wait", "--all", "stopped", "--timeout", "10")
+        self.assertEqual(self.expect(0, "stop", "--all").stdout, "")
+        self.assertEqual(self.claimed(), [0, 0])
+        self.expect(0, "undefine", "web*")
+        self.assertEqual(list(self.qvmd.guests()), ["db"])
+
+    def test_names_may_have_63_characters(self):
+        longest = "w" + "x" * 62
+        self.put(longest)
+        self.expect(0, "define", longest + ".qvmconf")
+        self.expect(0, "show", longest)
+        self.put(longest + "x")
+        self.expect(1, "define", longest + "x.qvmconf")
+        for words in (["show", longest + "x"], ["kill", ""], ["stop", "--", "-x"]):
+            self.expect(2, *words)
+        self.assertEqual(list(self.qvmd.guests()), [longest])
+
+    def test_wait_does_not_wait_for_what_cannot_be(self):
+        self.expect(0, "define", "web.qvmconf")
+        done = self.expect(4, "wait", "web", "running")
+        self.assertEqual(done.stderr, "qvmctl: guest 'web' is defined until somebody starts it\n")
+        self.expect(7, "wait", "--keep", "--timeout", "0.1", "web", "running")
+        self.assertEqual(self.run_session([], b"crash\n")[0], 0)
+        self.expect(0, "wait", "web", "failed", "--timeout", "10")
+        for state in ("running", "stopped"):
+            done = self.expect(4, "wait", "web", state)
+            self.assertRegex(done.stderr, r"'web' is failed \(guest-crash: .+\) until somebody")
+        self.start()
+        waiting = self.qvmd.spawn("wait", "web", "paused", stderr=subprocess.PIPE, text=True)
+        keeping = self.qvmd.spawn("wait", "--keep", "web", "stopped", "--timeout", "20")
+        for child in (waiting, keeping):
+            self.addCleanup(lambda child=child: (child.kill(), child.wait()))
+        self.expect(7, "wait", "web", "stopped", "--timeout", "0.3")  # until both have asked
+        self.expect(0, "kill", "web")
+        self.assertIn("'web' is stopped (killed", waiting.communicate(timeout=10)[1])
+        self.assertEqual((waiting.returncode, keeping.wait(10)), (4, 0))
+
+    def test_wait_ends_when_the_guest_is_undefined(self):
+        self.expect(0, "define", "web.qvmconf")
+        waiting = self.qvmd.spawn("wait", "--keep", "web", "running", stderr=subprocess.PIPE,
+                                  text=True)
+        self.addCleanup(lambda: (waiting.kill(), waiting.wait(), waiting.stderr.close()))
+        self.expect(7, "wait", "--keep", "web", "running", "--timeout", "0.3")
+        self.expect(0, "undefine", "web")
+        self.assertEqual(waiting.wait(10), 3)
+
+    def test_wait_for_any_of_many(self):
+        names = [f"g{i}" for i in range(3)]
+        for name in names:
+            self.put(name)
+        self.expect(0, "define", *[name + ".qvmconf" for name in names])
+        self.expect(0, "start", "g0", "g1", "--timeout", "30")
+        waiting = self.qvmd.spawn("wait", "--any", "-o", "name", "g?", "stopped", text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.addCleanup(lambda: (waiting.kill(), waiting.wait()))
+        self.expect(7, "wait", "g1", "stopped", "--timeout", "0.3")
+        self.expect(0, "kill", "g1")
+        self.assertEqual((waiting.communicate(timeout=10)[0], waiting.returncode), ("g1\n", 0))
+
     def test_a_session_outlives_the_daemon_and_the_next_one_knows_the_guest(self):
         self.start()
         pid = self.qvmd.guests()["web"]["pid"]
@@ -220,9 +295,38 @@ class QvmdTest(unittest.TestCase):
         self.assertEqual(self.run_session(["--wait"], b"crash\n")[0], 1)
         self.assertNotEqual(self.expect(0, "log", "web").stdout, "")
 
+    def test_logs_of_several_guests_are_followed_over_a_restart_of_qvmd(self):
+        self.put("db")
+        for name in ("db", "web"):
+            self.start(name)
+        child = self.qvmd.spawn("log", "-f", "--console", "*", stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(child.stdout.close)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        timer = threading.Timer(60, child.kill)  # then its output ends
+        timer.start()
+        self.addCleanup(timer.cancel)
+
+        def read_until(*wanted):
+            wanted = set(wanted)
+            while wanted:
+                line = child.stdout.readline()
+                self.assertNotEqual(line, "", wanted)
+                wanted = {one for one in wanted if one not in line}
+
+        read_until("db  | qvm-guest: up", "web | qvm-guest: up")
+        self.qvmd.crash()
+        self.qvmd.start()
+        for name in ("web", "db"):
+            self.expect(0, "reset", name)
+        read_until("db  | -- qvm: guest 'db' rebooted", "web | -- qvm: guest 'web' rebooted")
+
     def test_call_reaches_every_method_by_name(self):
         document = json.loads(self.expect(0, "call", "rpc.discover").stdout)
         self.assertGreater(len(document["methods"]), 10)
+        with open(os.path.join(BUILD, "etc", "openrpc.json"), encoding="utf-8") as file:
+            self.assertEqual(json.load(file), document)  # what is installed
         self.expect(2, "call", "guest.fly")
         self.expect(3, "call", "guest.show", '{"name":"nobody"}')
 

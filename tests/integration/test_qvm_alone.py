@@ -1,94 +1,19 @@
 #!/usr/bin/env python3
-"""qvm alone: configurations from files and words, exit statuses, pipes, the terminal."""
+"""qvm alone, with a guest: exit statuses, pipes, signals, where vCPUs run, the terminal."""
 
-import glob
 import os
 import pty
-import select
 import shutil
 import signal
 import subprocess
-import tempfile
 import termios
 import time
 import unittest
 
-BUILD = os.environ["QVM_BUILD"]
-QVM = os.path.join(BUILD, "qvm-worker/qvm")
-GUESTS = os.path.join(BUILD, "tests/guests/bare")
-
-BARE = f"""system bare
-ram 16M
-guest load {GUESTS}/guest.bzimage
-vdev ser8250
-    hostdev -
-"""
-BANNER = b"qvm-guest: up"
-PROMPT = b"> "
+from alonetest import BANNER, BARE, BUILD, GUESTS, PROMPT, QVM, AloneTest
 
 
-class AloneTest(unittest.TestCase):
-    def setUp(self):
-        directory = tempfile.TemporaryDirectory(prefix="qvm-alone-")
-        self.addCleanup(directory.cleanup)
-        self.directory = directory.name
-        self.put("bare.qvmconf", BARE)
-
-    def put(self, name, text):
-        path = os.path.join(self.directory, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-
-    def environment(self, **more):
-        return {"QVM_VDEVS": os.path.join(BUILD, "vdevs"), **more}
-
-    def run_qvm(self, *words, typed=b"", prefix=(), **env):
-        return subprocess.run([*prefix, QVM, *words], input=typed, capture_output=True, timeout=20,
-                              cwd=self.directory, env=self.environment(**env), check=False)
-
-    def run_as_nobody(self, *words):
-        """With copies of what it needs: the tree may lie where only root may go."""
-        os.chmod(self.directory, 0o755)
-        for path in (QVM, f"{GUESTS}/guest.bzimage", *glob.glob(f"{BUILD}/vdevs/*.so")):
-            shutil.copy(path, self.directory)
-        self.put("bare.qvmconf", BARE.replace(GUESTS, self.directory))
-        return subprocess.run(
-            ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "./qvm", *words],
-            capture_output=True, timeout=20, cwd=self.directory,
-            env=self.environment(QVM_VDEVS=self.directory), check=False)
-
-    def refused(self, words, status, sentence, **options):
-        done = self.run_qvm(*words, **options)
-        self.assertEqual((done.returncode, done.stdout, done.stderr.decode()),
-                         (status, b"", sentence + "\n"))
-
-    def start(self, *words, **options):
-        process = subprocess.Popen([QVM, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, cwd=self.directory,
-                                   env=self.environment(), **options)
-        self.addCleanup(process.stdin.close)
-        self.addCleanup(process.stdout.close)
-        self.addCleanup(process.stderr.close)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        return process
-
-    def read_until(self, fd, wanted, count=1):
-        data = b""
-        while data.count(wanted) < count:
-            ready, _, _ = select.select([fd], [], [], 10)
-            self.assertTrue(ready, data)
-            piece = os.read(fd, 4096)
-            self.assertTrue(piece, data)
-            data += piece
-        return data
-
-    def type_at(self, process, *lines):
-        for line in lines:
-            process.stdin.write(line + b"\r")
-        process.stdin.flush()
-
+class RunTest(AloneTest):
     # ---- through pipes ----
 
     def test_a_guest_talks_and_powers_off(self):
@@ -97,6 +22,143 @@ class AloneTest(unittest.TestCase):
         self.type_at(qvm, b"poweroff")
         self.assertEqual(qvm.wait(10), 0)
         self.assertIn(b"reason=poweroff status=0", qvm.stderr.read())
+
+    def test_input_and_output_of_a_serial_line_may_be_two_files(self):
+        """And what waits for silence is there when the guest has ended."""
+        self.put("typed", "poweroff\r")
+        self.put("two.qvmconf", BARE + "hostdev <typed hostdev >said batch 10000000\n")
+        done = self.run_qvm("@two.qvmconf")
+        self.assertEqual((done.returncode, done.stdout), (0, b""), done.stderr)
+        with open(os.path.join(self.directory, "said"), "rb") as file:
+            said = file.read()
+        self.assertIn(BANNER, said)
+        self.assertIn(b"poweroff", said)
+
+    def test_both_ends_of_a_serial_line_may_be_commands(self):
+        self.put("pipe.qvmconf", BARE + 'hostdev <"|echo poweroff" hostdev >"|cat >said"\n')
+        # Its error output is the command's, too: when that ends, the command has.
+        done = self.run_qvm("@pipe.qvmconf")
+        self.assertEqual((done.returncode, done.stdout), (0, b""), done.stderr)
+        with open(os.path.join(self.directory, "said"), "rb") as file:
+            said = file.read()
+        self.assertIn(BANNER, said)
+        self.assertIn(b"poweroff", said)
+
+    def test_a_command_has_nothing_of_the_qvm_and_outlives_its_terminal_keys(self):
+        self.put("look.qvmconf", BARE + 'hostdev >"|ls /proc/self/fd >fds; cat >/dev/null" '
+                 'cmdline "run=poweroff"\n')
+        self.assertEqual(self.run_qvm("@look.qvmconf").returncode, 0)
+        with open(os.path.join(self.directory, "fds"), encoding="ascii") as file:
+            self.assertLessEqual(set(file.read().split()), {"0", "1", "2", "3"})
+
+    def test_a_command_that_ends_or_is_not_there_holds_no_guest_up(self):
+        for command in ("exit 1", "/no/such/command"):
+            with self.subTest(command):
+                self.put("deaf.qvmconf", BARE + f'hostdev >"|{command}"\n'
+                         'cmdline "run=flood_100,poweroff"\n')
+                self.assertEqual(self.run_qvm("@deaf.qvmconf").returncode, 0)
+
+    def test_a_file_that_others_truncate_goes_on_at_its_new_end(self):
+        self.put("file.qvmconf", BARE + "hostdev >said hostdev <typed\n")
+        said = os.path.join(self.directory, "said")
+        os.mkfifo(os.path.join(self.directory, "typed"))
+        with open(os.path.join(self.directory, "typed"), "r+b", buffering=0) as typed:
+            qvm = self.start("@file.qvmconf")
+            self.wait_for_text(said, "\n> ")
+            os.truncate(said, 0)
+            typed.write(b"echo after\r")
+            self.wait_for_text(said, "\nafter\r\n> ")
+            typed.write(b"poweroff\r")
+            self.assertEqual(qvm.wait(10), 0)
+        with open(said, "rb") as file:
+            self.assertTrue(file.read().startswith(b"echo after\r\n"))
+
+    def wait_for_text(self, path, text):
+        end = time.monotonic() + 30
+        while True:
+            if os.path.exists(path):
+                with open(path, encoding="ascii", newline="") as file:
+                    if text in file.read():
+                        return
+            self.assertLess(time.monotonic(), end, f"no {text!r} in {path}")
+            time.sleep(0.02)
+
+    def run_unsupported(self, words, run):
+        self.put("u.qvmconf", BARE + f'unsupported {words}\ncmdline "run={run},poweroff"\n')
+        return self.run_qvm("@u.qvmconf")
+
+    def test_what_is_not_supported_is_ignored(self):
+        for words, run, said in (
+                ("reference ignore", "mem_d0000000", b"0xd0000000: 0xffffffff"),
+                ("reference ignore", "in_5a0", b"port 0x5a0: 0xff"),
+                ("register ignore", "msr_12345678", b"register 0x12345678: 0xffffffffffffffff")):
+            with self.subTest(words, run=run):
+                done = self.run_unsupported(words, run)
+                self.assertIn(said, done.stdout)
+                self.assertEqual(done.returncode, 0)
+
+    def test_what_is_not_supported_raises_an_exception(self):
+        for words, run in (("reference fail", "mem_d0000000"), ("reference fail", "in_5a0"),
+                           ("register fail", "msr_12345678")):
+            with self.subTest(words, run=run):
+                qvm = self.start("@bare.qvmconf", "unsupported", *words.split(),
+                                 "cmdline", f"run={run}")
+                self.read_until(qvm.stdout.fileno(), b"exception 13")
+
+    def test_an_instruction_that_kvm_cannot_emulate_raises_an_exception(self):
+        for reaction in ("fail", "ignore"):
+            with self.subTest(reaction):
+                done = self.run_unsupported(f"instruction {reaction}", "strange_d0000000")
+                self.assertIn(b"exception 6", done.stdout)
+                self.assertEqual(done.returncode, 0, done.stderr)
+        done = self.run_unsupported("instruction abort", "strange_d0000000")
+        self.assertEqual(done.returncode, 5, done.stderr)
+        self.assertIn(b"KVM cannot emulate an instruction: bytes f3 0f b8", done.stderr)
+
+    def test_a_halted_vcpu_that_keeps_its_cpu_hears_its_interrupts(self):
+        qvm = self.start("@bare.qvmconf", "set", "exit-on-halt", "off",
+                         "cmdline", "run=ticks_20,poweroff")
+        self.assertIn(b"20 ticks", qvm.stdout.read())
+        self.assertEqual(qvm.wait(10), 0)
+
+    def test_what_is_not_supported_ends_the_vm(self):
+        for words, run, said in (
+                ("reference abort", "mem_d0000000",
+                 b"read of address 0xd0000000, where nothing is on vCPU 0: rip="),
+                ("reference abort", "out_5a0_1", b"write to port 0x5a0, where nothing is"),
+                ("register abort", "msr_12345678",
+                 b"read of register 0x12345678, which is not supported on vCPU 0: rip=")):
+            with self.subTest(words, run=run):
+                done = self.run_unsupported(words, run)
+                self.assertEqual(done.returncode, 5, done.stderr)
+                self.assertIn(said, done.stderr)
+                self.assertIn(b"reason=guest-crash status=5", done.stderr)
+
+    def test_300_cpus_come_up_with_ids_of_32_bits(self):
+        self.put("many.qvmconf", BARE + "cpu\n" * 300 + 'cmdline "run=cpus,poweroff"\n')
+        done = self.run_qvm("@many.qvmconf")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"cpu 299: up", done.stdout)
+        self.assertIn(b"300 cpus up", done.stdout)
+
+    def test_memory_above_4_gib_is_memory(self):
+        """All of it is written before any is read: what were two names of one byte would show."""
+        self.put("high.qvmconf", BARE + "ram 0x100000000,16M\nvdev pci-dummy bar 0,mem64,32M\n")
+        qvm = self.start("@high.qvmconf")
+        output = qvm.stdout.fileno()
+        self.assertIn(b"32383 KiB", self.read_until(output, PROMPT))
+        self.type_at(qvm, b"mem")
+        self.assertIn(b"30720 KiB checked, 0 errors", self.read_until(output, PROMPT))
+        self.type_at(qvm, b"poke 100fffffc 12345678")
+        self.read_until(output, PROMPT)
+        self.type_at(qvm, b"mem 101000000")  # behind it
+        self.assertIn(b"0xffffffff", self.read_until(output, PROMPT))
+        self.type_at(qvm, b"reboot")
+        self.read_until(output, PROMPT)
+        self.type_at(qvm, b"mem 100fffffc")
+        self.assertIn(b"0x12345678", self.read_until(output, PROMPT))
+        self.type_at(qvm, b"poweroff")
+        self.assertEqual(qvm.wait(10), 0)
 
     def test_the_end_of_standard_input_is_not_the_end_of_the_guest(self):
         qvm = self.start("@bare.qvmconf")
@@ -125,6 +187,25 @@ class AloneTest(unittest.TestCase):
         self.type_at(qvm, b"crash")
         self.assertEqual(qvm.wait(10), 7)
         self.assertEqual(qvm.stderr.read(), b"")
+
+    def test_a_vdev_that_cannot_go_on_is_status_6_and_named(self):
+        os.mkdir(os.path.join(self.directory, "vdevs"))
+        for name in ("vdevs/vdev-ser8250.so", "vdevs/vdev-test-dev.so",
+                     "tests/unit/test-vdevs/vdev-fail.so"):
+            shutil.copy(os.path.join(BUILD, name), os.path.join(self.directory, "vdevs"))
+        for words, said in (
+                ('vdev fail name lamp cmdline "run=out_700_1,out_700_ff,echo_alive"',
+                 b"status=6 message=\"fail.qvmconf:%d: vdev 'lamp' cannot go on\""
+                 % (BARE.count("\n") + 1)),
+                ("vdev fail name lamp vdev test-dev save-every 5",
+                 b"vdev 'lamp' cannot be saved: its module does not do that")):
+            with self.subTest(words):
+                self.put("fail.qvmconf", f"{BARE}{words}\n")
+                done = self.run_qvm("@fail.qvmconf", QVM_VDEVS="vdevs")
+                self.assertEqual(done.returncode, 6, done.stderr)
+                self.assertIn(said, done.stderr)
+                self.assertIn(b"reason=vmm-crash", done.stderr)
+                self.assertNotIn(b"\nalive", done.stdout)
 
     def test_a_crash_resets_if_the_words_say_so(self):
         qvm = self.start("@bare.qvmconf", "set", "on-crash", "reset")
@@ -193,111 +274,68 @@ class AloneTest(unittest.TestCase):
         qvm = self.start("@bare.qvmconf")
         self.read_until(qvm.stdout.fileno(), PROMPT)
         qvm.send_signal(signal.SIGUSR2)
-        self.read_until(qvm.stderr.fileno(), b"SIGUSR2 refused")
+        self.read_until(qvm.stderr.fileno(), b"dump refused")
         qvm.send_signal(signal.SIGUSR1)
         self.read_until(qvm.stderr.fileno(), b"state: device=ser8250")
         self.type_at(qvm, b"poweroff")
         self.assertEqual(qvm.wait(10), 0)
 
-    # ---- what is refused ----
-
-    def test_errors_of_the_configuration_are_status_65(self):
-        self.put("bad/x.qvmconf", "system x\nram 1M\nvdev ser8251\n")
-        self.refused(["@nowhere.qvmconf"], 65, "cannot read the configuration 'nowhere.qvmconf': "
-                     "No such file or directory")
-        self.refused(["@bad"], 65, "the configuration 'bad' is a folder")
-        self.refused(["@bare.qvmconf", "cmdlien", "x"], 65, "command line:1: unknown option "
-                     "'cmdlien'; did you mean 'cmdline'?")
-        done = self.run_qvm("@bad/x.qvmconf")
-        self.assertEqual(done.returncode, 65)
-        self.assertTrue(done.stderr.startswith(b"bad/x.qvmconf:3: there is no vdev 'ser8251'"),
-                        done.stderr)
-
-    def test_a_text_longer_than_its_limit_is_refused(self):
-        self.put("long.qvmconf", "#" * 262145)
-        self.refused(["@long.qvmconf"], 65,
-                     "long.qvmconf:1: the text is longer than 262144 bytes")
-
-    def test_relative_paths_start_from_the_folder_of_their_file(self):
-        self.put("sub/x.qvmconf", "system x ram 1M load kernel")
-        self.refused(["@sub/x.qvmconf"], 64, "sub/x.qvmconf:1: cannot open "
-                     f"'{self.directory}/sub/kernel': No such file or directory")
-
-    def test_an_image_that_is_none_is_refused_with_its_line(self):
-        self.put("x.qvmconf", "system x\nram 1M\nguest load empty\n")
-        self.put("empty", "")
-        done = self.run_qvm("@x.qvmconf")
-        self.assertEqual(done.returncode, 65, done.stderr)
-        self.assertTrue(done.stderr.startswith(b"x.qvmconf:3: "), done.stderr)
-
-    def test_ram_too_small_for_the_image_is_refused_with_its_line(self):
-        done = self.run_qvm("system", "x", "ram", "64K", "load", f"{GUESTS}/guest.bzimage")
-        self.assertEqual(done.returncode, 65, done.stderr)
-        self.assertTrue(done.stderr.startswith(b"command line:"), done.stderr)
-
-    def test_a_folder_without_vdevs_is_told(self):
-        self.refused(["@bare.qvmconf"], 64, "cannot open the folder of vdevs '/nowhere' "
-                     "(QVM_VDEVS names another): No such file or directory", QVM_VDEVS="/nowhere")
-
-    @unittest.skipUnless(os.getuid() == 0, "only root can take rights away")
-    def test_no_permission_for_kvm_says_what_to_do(self):
-        mode = os.stat("/dev/kvm").st_mode & 0o777
-        if mode & 0o006:
-            self.skipTest("everybody may open /dev/kvm here")
-        done = self.run_as_nobody("@bare.qvmconf")
-        self.assertEqual(done.returncode, 64)
-        self.assertIn(b"no permission to open /dev/kvm: run as a user of its group", done.stderr)
+    # ---- loggers of the host ----
 
     @unittest.skipUnless(os.getuid() == 0, "only root can mount")
-    def test_no_kvm_says_what_to_do_and_dryrun_needs_none(self):
-        hide = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /dev && exec \"$0\" \"$@\""]
-        done = self.run_qvm("@bare.qvmconf", prefix=hide)
-        self.assertEqual(done.returncode, 64)
-        self.assertIn(b"there is no /dev/kvm: load KVM ('modprobe kvm_intel'", done.stderr)
-        done = self.run_qvm("@bare.qvmconf", "dryrun", prefix=hide)
-        self.assertEqual((done.returncode, done.stderr), (0, b""))
-        self.assertIn(b"vdev ser8250", done.stdout)
+    def test_a_logger_of_the_host_hears_the_end(self):
+        self.put("logger.py", """
+import os, socket, subprocess, sys
+subprocess.run(["mount", "-t", "tmpfs", "none", "/run"], check=True)
+os.makedirs("/run/systemd/journal")
+journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+journal.bind("/run/systemd/journal/socket")
+done = subprocess.run(sys.argv[1:], input=b"", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+assert done.stderr == b"", done.stderr
+journal.setblocking(False)
+try:
+    while True:
+        sys.stdout.buffer.write(journal.recv(4096) + b"\\n")
+except BlockingIOError:
+    pass
+""")
+        done = self.run_qvm("@bare.qvmconf", "logger", "info,error", "journal", "cmdline",
+                            "run=poweroff", prefix=["unshare", "-m", "python3", "logger.py"])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"PRIORITY=6\nSYSLOG_IDENTIFIER=qvm\nQVM_GUEST=bare\nMESSAGE=run: ended ",
+                      done.stdout)
 
-    # ---- dryrun and the like ----
+    # ---- where a vCPU runs ----
 
-    def test_dryrun_needs_no_rights(self):
-        run = self.run_as_nobody if os.getuid() == 0 else self.run_qvm
-        done = run("@bare.qvmconf", "dryrun")
-        self.assertEqual((done.returncode, done.stderr), (0, b""))
-        self.assertIn(b"0x000000100000-0x000000ffffff RAM", done.stdout)
+    def test_vcpus_run_where_and_as_they_are_told(self):
+        cpu = max(os.sched_getaffinity(0))
+        qvm = self.start("@bare.qvmconf", "cpu", "runmask", str(cpu), "cpu", "sched", "5o")
+        self.read_until(qvm.stdout.fileno(), PROMPT)
+        tasks = self.vcpus_of(qvm)
+        self.assertEqual(os.sched_getaffinity(tasks["vcpu0"]), {cpu})
+        self.assertEqual(os.sched_getaffinity(tasks["vcpu1"]), os.sched_getaffinity(0))
+        self.assertEqual(os.sched_getscheduler(tasks["vcpu1"]), os.SCHED_OTHER)
 
-    def test_dryrun_finds_a_missing_file_and_two_vdevs_at_one_place(self):
-        self.refused_dryrun(["system", "x", "ram", "1M", "load", "/nowhere"], b"command line:6: ")
-        self.refused_dryrun(["@bare.qvmconf", "vdev", "ser8250", "loc", "io:3f8,8"],
-                            b"ser8250")
+    @unittest.skipUnless(os.getuid() == 0, "only root may have real-time scheduling")
+    def test_real_time_scheduling_is_that_of_linux(self):
+        deadline = 6  # SCHED_DEADLINE
+        qvm = self.start("@bare.qvmconf", "cpu", "sched", "10", "cpu", "sched", "20f",
+                         "cpu", "sched", "9,8,7,100000000,10000000s")
+        self.read_until(qvm.stdout.fileno(), PROMPT)
+        tasks = self.vcpus_of(qvm)
+        got = [(os.sched_getscheduler(tasks[f"vcpu{i}"]) & ~os.SCHED_RESET_ON_FORK,
+                os.sched_getparam(tasks[f"vcpu{i}"]).sched_priority) for i in range(3)]
+        self.assertEqual(got, [(os.SCHED_RR, 10), (os.SCHED_FIFO, 20), (deadline, 0)])
+        self.type_at(qvm, b"poweroff")
+        self.assertEqual(qvm.wait(10), 0)
 
-    def test_a_vdev_where_the_machine_itself_answers_is_refused_by_dryrun_as_well(self):
-        for loc, owner in (("mem:1000,8", "guest RAM"), ("mem:fee00000,8", "the local APICs"),
-                           ("io:600", "the sleep registers")):
-            words = ["@bare.qvmconf", "vdev", "ser8250", "loc", loc]
-            self.refused_dryrun(words, b"command line:2: vdev ser8250-2: ")
-            done = self.run_qvm(*words)
-            self.assertEqual(done.returncode, 65)
-            self.assertIn(f" belong to {owner} (".encode(), done.stderr)
-
-    def refused_dryrun(self, words, start):
-        done = self.run_qvm(*words, "dryrun")
-        self.assertEqual(done.returncode, 65, done.stderr)
-        self.assertIn(start, done.stderr)
-
-    def test_set_question_mark_lists_the_variables(self):
-        done = self.run_qvm("set", "?")
-        self.assertEqual(done.returncode, 0)
-        self.assertIn(b"populate     boolean  vm", done.stdout)
-
-    def test_usage_help_and_version(self):
-        self.assertEqual(self.run_qvm().returncode, 65)
-        self.assertIn(b"usage: qvm", self.run_qvm("--help").stdout)
-        self.assertTrue(self.run_qvm("--version").stdout.startswith(b"qvm "))
-
-    def test_env_comes_from_the_environment(self):
-        done = self.run_qvm("system", "x", "ram", "$env{SIZE}", "dryrun", SIZE="8M")
-        self.assertIn(b"ram 8M", done.stdout)
+    def vcpus_of(self, process):
+        folder = f"/proc/{process.pid}/task"
+        found = {}
+        for task in os.listdir(folder):
+            with open(f"{folder}/{task}/comm", encoding="ascii") as file:
+                found[file.read().strip()] = int(task)
+        return found
 
     # ---- the terminal ----
 

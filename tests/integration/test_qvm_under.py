@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -52,7 +53,7 @@ class UnderTest(unittest.TestCase):
         conversation, hello = qvm.meet()
         self.assertEqual(hello["instance"], 7)
         self.assertFalse(hello.get("is_running", False))
-        self.assertEqual(len(conversation.fds), 1)  # the console ring
+        self.assertEqual(len(conversation.fds), 3)  # the console ring, the counters, no log end
         ask = conversation.expect("ask")
         self.assertEqual([(item["kind"], item["id"], item["where"]) for item in ask["items"]], [
             ("memory", "host", "t.qvmconf:2"), ("cpu", "shared", "t.qvmconf:1"),
@@ -196,6 +197,33 @@ class UnderTest(unittest.TestCase):
             self.assertNotEqual(name, "reset")
         self.assertEqual(conversation.expect("reset")["reboots"], 11)
 
+    def links(self, qvm):
+        folder = f"/proc/{qvm.pid}/fd"
+        return [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
+
+    def test_a_vm_is_built_while_the_grant_is_awaited_and_runs_after_it(self):
+        qvm = self.spawn()
+        conversation, _ = qvm.meet()
+        deadline = time.monotonic() + 10
+        while "anon_inode:kvm-vcpu:0" not in self.links(qvm):
+            self.assertLess(time.monotonic(), deadline)
+        qvm.grant_all(conversation)
+        conversation.expect("running")
+        self.read_until(self.attach(conversation), PROMPT)
+
+    def test_without_a_vm_ahead_the_granted_kvm_makes_one(self):
+        for kvm in None, "/dev/null":
+            with self.subTest(kvm=kvm):
+                qvm = self.spawn(kvm=kvm)
+                self.read_until(self.attach(qvm.run()), PROMPT)
+
+    def test_kvm_is_closed_once_the_guest_runs(self):
+        for kvm in "/dev/kvm", None:
+            with self.subTest(kvm=kvm):
+                qvm = self.spawn(kvm=kvm)
+                self.read_until(self.attach(qvm.run()), PROMPT)
+                self.assertNotIn("/dev/kvm", self.links(qvm))
+
     def test_a_denial_ends_it_with_the_line(self):
         qvm = self.spawn()
         conversation, _ = qvm.meet()
@@ -243,6 +271,20 @@ class UnderTest(unittest.TestCase):
         self.check_cut(qvm, stranger)
         conversation.send("query", {"serial": 1})
         conversation.expect("state")
+
+    def test_what_runs_has_nothing_to_make_its_exit_record_longer_with(self):
+        qvm = self.spawn()
+        qvm.run()
+        held = os.listdir(f"/proc/{qvm.pid}/fd")
+        self.assertNotIn(qvm.exit_path, [os.readlink(f"/proc/{qvm.pid}/fd/{fd}") for fd in held])
+        self.assertEqual(os.path.getsize(qvm.exit_path), 8192)
+
+    def test_the_newest_version_that_both_speak_is_spoken(self):
+        qvm = self.spawn()
+        qvm.run()
+        for told, spoken in ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 5), (65535, 5)):
+            peer = qvm.connect()
+            self.assertEqual(peer.hello(qvm.nonce, version=told)["version"], spoken)
 
     def test_a_packet_may_have_its_limit_and_not_one_byte_more(self):
         qvm = self.spawn()
@@ -317,7 +359,7 @@ class UnderTest(unittest.TestCase):
         os.kill(qvm.pid, signal.SIGQUIT)
         self.assertEqual(qvm.wait(), 3)
         self.assertIn("state: device=ser8250", qvm.log())
-        self.assertIn("not supported yet", qvm.log())
+        self.assertIn("dump refused why=", qvm.log())
 
     @unittest.skipUnless(os.environ.get("QVM_HAS_DOOR", "1") == "1", "sanitizers have no door")
     def test_every_thread_is_filtered_once_the_guest_runs(self):

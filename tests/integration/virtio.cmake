@@ -1,0 +1,17 @@
+add_test(NAME integration-virtio
+  COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_virtio.py)
+set_tests_properties(integration-virtio PROPERTIES LABELS integration TIMEOUT 180
+  ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR}")
+add_test(NAME integration-vhost
+  COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_vhost.py)
+set_tests_properties(integration-vhost PROPERTIES LABELS integration TIMEOUT 180
+  ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR}")
+
+add_test(NAME integration-qvmimage
+  COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_qvmimage.py)
+set_tests_properties(integration-qvmimage PROPERTIES LABELS integration TIMEOUT 180)
+
+add_test(NAME integration-disk_trouble
+  COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_disk_trouble.py)
+set_tests_properties(integration-disk_trouble PROPERTIES LABELS integration TIMEOUT 180
+  ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR}")
