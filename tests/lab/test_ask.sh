@@ -39,7 +39,7 @@ check "device_add makes it two" in_output "after device_add 2"
 check "device_del makes it one" in_output "after device_del 1"
 check "a device that is not there cannot be unplugged" in_output "a second device_del: 1"
 check "an unknown word is refused" in_output "an unknown word: 1"
-check "the refusal names the words" in_output "there are boot device_add device_del reset qmp"
+check "the refusal names the words" in_output "there are boot device_add device_del reset reboot qmp"
 check "qmp reaches QEMU's monitor" in_output '"running"'
 check "five who ask at once get their five answers" grep -q '^ *5 1$' "$scratch/out"
 check "output written before the reset is complete" \

@@ -23,6 +23,12 @@ check "which is no hang" hangs 0
 check "and is not repeated" logs 1
 check "its console is in the log" grep -rq "Kernel panic" "$scratch/logs"
 
+lab --lost 75 sh -c "[ \$LAB_ATTEMPT = 2 ] && exit 3; exit 75"
+check "who says that his guest was lost is run once more" [ "$status" -eq 3 ]
+check "that is said aloud" in_errors "L1 LOST A GUEST"
+check "and counted" hangs 1
+
+rm -r "$scratch/logs" "$scratch/hung.log"
 busy='for i in 1 2 3 4 5 6 7 8; do while :; do :; done & done; sleep 20'
 lab --silence 5 --timeout 100 sh -c "$busy"
 check "a busy L1 does not count as silent" [ "$status" -eq 0 ]

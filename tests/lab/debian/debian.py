@@ -4,11 +4,14 @@
 
 BUILD_DIR holds the programs, GUEST_DIR what tests/guests/debian/make leaves."""
 
+import contextlib
+import faulthandler
 import os
 import re
 import select
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -18,12 +21,19 @@ BUILD, GUEST = sys.argv[1:3]
 os.environ["QVM_BUILD"] = BUILD
 TREE = os.path.realpath(os.path.join(os.path.dirname(__file__), "../../.."))
 sys.path.insert(0, os.path.join(TREE, "tests/integration"))
-import qvmtest  # noqa: E402: only after the lines above
+import evidence  # noqa: E402: only after the lines above
+import lost  # noqa: E402
+import qvmtest  # noqa: E402
 
 READY = "guest: shell ready"
 BOOT_SECONDS = 90  # on a busy machine; alone it takes 5
 ANSWER_SECONDS = 30
+LATE_SECONDS = 170  # soon the lab will end it, which takes all that could be told with it
 PATTERN_MAX = 80  # no text that is waited for is longer
+END_SECONDS = 3  # after which a qvm that has ended is known to have
+STATUS_LOST = 75  # of sysexits.h: try again; tests/lab/run --lost
+
+lost_guests = []
 
 
 def debian(name, cpus=1, cmdline=""):
@@ -94,8 +104,45 @@ class Console:
         return self.finish(seconds)
 
 
+def find_lost(qvmd):
+    """The signs of guests that L1 lost. One that has just ended says so a moment later."""
+    end = time.monotonic() + END_SECONDS
+    while True:
+        guests = qvmd.call("guest.list")["guests"]
+        shown = [qvmd.call("guest.show", name=guest["name"]).get("vdevs") for guest in guests]
+        signs = [sign for guest, vdevs in zip(guests, shown) if (sign := lost.sign(guest, vdevs))]
+        if signs or time.monotonic() > end:
+            return signs
+        time.sleep(0.2)
+
+
 class DebianTest(qvmtest.QvmdTest):
     """A test with a qvmd of its own that starts Debian guests."""
+
+    @contextlib.contextmanager
+    def telling(self):
+        """Beside the evidence: whether L1 lost a guest."""
+        with super().telling():
+            try:
+                yield
+            except unittest.SkipTest:
+                raise
+            except BaseException:
+                with contextlib.suppress(Exception):  # qvmd may be what is broken
+                    lost_guests.extend(find_lost(self.qvmd))
+                raise
+
+    def setUp(self):
+        super().setUp()
+        late = threading.Timer(LATE_SECONDS, self.tell_that_it_is_late)
+        late.daemon = True
+        late.start()
+        self.addCleanup(late.cancel)
+
+    def tell_that_it_is_late(self):
+        """Where it stands."""
+        sys.stderr.write(f"after {LATE_SECONDS} s:\n{evidence.collect(self.qvmd)}")
+        faulthandler.dump_traceback()
 
     def boot(self, name, cpus=1, cmdline=""):
         """Start a guest; returns it and its console when its shell is there."""
@@ -105,6 +152,15 @@ class DebianTest(qvmtest.QvmdTest):
         self.addCleanup(console.close)
         console.wait_for_shell()
         return guest, console
+
+    def in_turn(self, *steps):
+        """One step after the other, up to the first that fails: who asks a guest that has died more
+        questions waits in vain, and is over time before anything is told."""
+        for step in steps:
+            began = time.monotonic()
+            step()
+            name = getattr(step, "func", step).__name__
+            print(f"{name}: {time.monotonic() - began:.1f} s", flush=True)
 
     def ctl(self, *words, status=0):
         """Run qvmctl, which must end with that status; returns what it said."""
@@ -126,4 +182,7 @@ class DebianTest(qvmtest.QvmdTest):
 
 def main():
     """Run the tests of the calling file."""
-    unittest.main(argv=sys.argv[:1], verbosity=2)
+    result = unittest.main(argv=sys.argv[:1], verbosity=2, exit=False).result
+    for sign in lost_guests:
+        print(f"L1 lost a guest: {sign}", file=sys.stderr)
+    sys.exit(0 if result.wasSuccessful() else STATUS_LOST if lost_guests else 1)

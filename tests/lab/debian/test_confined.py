@@ -9,6 +9,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import debian  # noqa: E402: only after the line above
 from qvmtest import bare  # noqa: E402: debian says where it is
+from test_core import HandlerTest, NoHandlerTest  # noqa: E402, F401 pylint: disable=unused-import
 
 
 def status(pid, task):
@@ -58,8 +59,8 @@ class ConfinedTest(debian.DebianTest):
 
     def its_descriptors_are_its_own(self):
         home = re.escape(self.qvmd.home)
-        own = [r"/dev/null", r"/dev/kvm", rf"{home}/(guests/two\.\d+/exit|log/two\.log)", r"socket:\[\d+\]",
-               r"/memfd:.* \(deleted\)", r"anon_inode:kvm-(vm|vcpu:[01])",
+        own = [r"/dev/null", rf"{home}/(guests/two\.\d+/exit|log/two\.log)", r"socket:\[\d+\]",
+               r"/memfd:.* \(deleted\)", r"anon_inode:kvm-(vm|vcpu:[01]|vcpu-stats:[01])",
                r"anon_inode:\[(eventfd|eventpoll|signalfd|timerfd)\]",
                r"pipe:\[\d+\]", rf"{re.escape(debian.GUEST)}/(vmlinuz|initrd\.img)"]
         folder = f"/proc/{self.pid}/fd"

@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import time
+from functools import partial
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
@@ -20,12 +21,11 @@ CLOCK_ERROR_SECONDS = 3
 class ConsoleTest(debian.DebianTest):
     def test_a_guest_with_one_vcpu_from_its_shell_to_its_power_button(self):
         guest, console = self.boot("one")
-        for check in (self.the_shell_answers, self.a_long_line_arrives_whole,
-                      self.a_burst_is_complete, self.its_clock_is_right):
-            with self.subTest(check.__name__):
-                check(console)
-        with self.subTest("the power button"):
-            self.the_power_button_ends_it(guest)
+        self.in_turn(partial(self.the_shell_answers, console),
+                     partial(self.a_long_line_arrives_whole, console),
+                     partial(self.a_burst_is_complete, console),
+                     partial(self.its_clock_is_right, console),
+                     partial(self.the_power_button_ends_it, guest))
         self.assert_nothing_left()
 
     def the_shell_answers(self, console):

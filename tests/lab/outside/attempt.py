@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 
+from outside.devices import make_disks
 from outside.machine import Monitor, MonitorError, chunks, lines, qemu_arguments
 
 STDOUT, STDERR = 1, 2
@@ -33,6 +34,7 @@ class Attempt:
         self._run_dir = run_dir
         self._number = number
         self._boot = 1
+        self._is_rebooting = False  # by its own will: what its script says while it ends is nothing
         self._silence = 0
         self._limit = BOOT_SILENCE
         self._started = time.monotonic()
@@ -102,6 +104,7 @@ class Attempt:
             "LANG": "C.UTF-8",
             "LAB": "1",
             "LAB_ATTEMPT": str(self._number),
+            **make_disks(options.device, self._run_dir),
             **dict(pair.split("=", 1) for pair in options.env),
         }
         command = "".join(
@@ -112,6 +115,8 @@ class Attempt:
         command += f"exec {shlex.join([options.script, *options.arguments])}\n"
         modules = os.path.join(self._cache, "kernel/lib/modules")
         files = {"command": command, "modules": os.path.join(modules, *os.listdir(modules))}
+        if options.systemd:
+            files["systemd"] = "yes"
         paths = {}
         for name, text in files.items():
             paths[name] = os.path.join(self._run_dir, name + ".txt")
@@ -169,7 +174,8 @@ class Attempt:
         async for line in lines(reader):
             self.log(line)
             self._silence = 0
-            self._limit = self._options.silence
+            if not self._is_rebooting:
+                self._limit = self._options.silence
             self._note("first heartbeat")
 
     async def _serve_run(self, reader, _writer):
@@ -187,7 +193,8 @@ class Attempt:
 
     def _on_frame(self, kind, payload):
         if kind == b"x":
-            self._end(End.EXIT, int(payload))
+            if not self._is_rebooting:
+                self._end(End.EXIT, int(payload))
             return
         fd = STDOUT if kind == b"o" else STDERR
         try:
@@ -209,6 +216,12 @@ class Attempt:
         self._frames = b""  # a frame that the reset cuts off
         await self._monitor.reset()
 
+    async def _expect_reboot(self):
+        self._boot += 1
+        self._is_rebooting = True
+        self._limit = BOOT_SILENCE
+        await self._monitor.allow_resets()
+
     async def _serve_ask(self, reader, writer):
         """Requests as inside/ask.c describes them."""
         async for line in lines(reader):
@@ -225,6 +238,9 @@ class Attempt:
     async def _answer(self, word, argument=""):
         if word == "boot":
             self._note("script")
+            if self._is_rebooting:
+                self._is_rebooting = False
+                self._frames = b""  # a frame that the reboot cut off
             await self._monitor.refuse_resets()
             return f"{self._boot}\n"
         if word == "device_add":
@@ -233,6 +249,8 @@ class Attempt:
             await self._monitor.device_del(argument)
         elif word == "reset":
             await self._reset()
+        elif word == "reboot":
+            await self._expect_reboot()
         elif word == "qmp":
             request = json.loads(argument)
             answer = await self._monitor.execute(
@@ -240,5 +258,5 @@ class Attempt:
             )
             return json.dumps(answer) + "\n"
         else:
-            raise MonitorError("no such word; there are boot device_add device_del reset qmp")
+            raise MonitorError("no such word; there are boot device_add device_del reset reboot qmp")
         return ""

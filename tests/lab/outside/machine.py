@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 
+from outside.devices import device_arguments
+
 DEVICE_DELETED_TIMEOUT = 30.0
 DRAIN_SECONDS = 0.2
 NVME_SIZE = 64 << 20
@@ -19,6 +21,9 @@ KERNEL_COMMAND_LINE = (
     " maxcpus=1 noreplace-smp lpj=10000000 tsc=reliable no_timer_check"
 )
 
+# What the host may have made the default is not what is wanted here.
+SYSTEMD_COMMAND_LINE = " systemd.unit=multi-user.target systemd.default_timeout_start_sec=60"
+
 
 def qemu_arguments(options, cache, run_dir, settings):
     """The command line for QEMU: a PC with AMD-V, an IOMMU, and something to pass through.
@@ -31,16 +36,19 @@ def qemu_arguments(options, cache, run_dir, settings):
     arguments = [
         "qemu-system-x86_64",
         *("-accel", "tcg,thread=multi", "-machine", "q35,kernel-irqchip=off"),
-        *("-cpu", "EPYC,+svm,+npt", "-smp", str(options.cpus), "-m", str(options.memory)),
+        *("-cpu", "EPYC,+svm,+npt", "-m", str(options.memory)),
+        *("-smp", f"{options.cpus},sockets={options.nodes}"),
+        *numa_nodes(options),
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
         *("-kernel", os.path.join(cache, "kernel/vmlinux")),
         *("-initrd", os.path.join(cache, "initrd.img")),
-        *("-append", KERNEL_COMMAND_LINE),
+        *("-append", kernel_command_line(options)),
         *("-serial", "file:" + os.path.join(run_dir, "console.log")),
         *("-chardev", "socket,id=monitor,path=" + os.path.join(run_dir, "monitor")),
         *("-mon", "chardev=monitor,mode=control"),
         *("-device", "intel-iommu,intremap=on,caching-mode=on"),
         *devices_to_pass_through(run_dir),  # first: their addresses must be free
+        *device_arguments(options.device, run_dir),
         *("-device", "virtio-rng-pci"),
         *virtual_directories(options),
         *channels(run_dir),
@@ -50,8 +58,28 @@ def qemu_arguments(options, cache, run_dir, settings):
     return arguments
 
 
+def kernel_command_line(options):
+    """Pages of 1 GiB are set aside at the boot: later no such piece of memory is in one."""
+    words = KERNEL_COMMAND_LINE + (SYSTEMD_COMMAND_LINE if options.systemd else "")
+    if options.giants > 0:
+        words += f" hugepagesz=1G hugepages={options.nodes - 1}:{options.giants}"
+    return words
+
+
+def numa_nodes(options):
+    """As many nodes as are asked for, each with its part of the CPUs and of the RAM."""
+    arguments = []
+    for node in range(options.nodes if options.nodes > 1 else 0):
+        first = options.cpus * node // options.nodes
+        last = options.cpus * (node + 1) // options.nodes - 1
+        size = options.memory // options.nodes
+        arguments += ["-object", f"memory-backend-ram,id=ram{node},size={size}M"]
+        arguments += ["-numa", f"node,nodeid={node},memdev=ram{node},cpus={first}-{last}"]
+    return arguments
+
+
 def virtual_directories(options):
-    """The host's root, read-only, and the folder for results if one is wanted."""
+    """The host's root, and what is wanted of these: what lies over it, the folder for results."""
     arguments = [
         "-virtfs",
         "local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap",
@@ -59,6 +87,12 @@ def virtual_directories(options):
     if options.out is not None:
         path = os.path.abspath(options.out).replace(",", ",,")
         arguments += ["-virtfs", f"local,path={path},mount_tag=labout,security_model=none"]
+    if options.layer is not None:
+        path = os.path.abspath(options.layer).replace(",", ",,")
+        arguments += [
+            "-virtfs",
+            f"local,path={path},mount_tag=layer,security_model=none,readonly=on",
+        ]
     return arguments
 
 
@@ -82,6 +116,7 @@ def devices_to_pass_through(run_dir):
         *("-device", "pcie-root-port,id=slot0,chassis=1,addr=10.0,multifunction=on"),
         *("-device", "pcie-root-port,id=slot1,chassis=2,addr=10.1"),
         *("-netdev", "user,id=n1", "-netdev", "user,id=n2"),
+        *("-device", "pc-testdev"),  # ports 0xE0-0xE3 keep what is written
     ]
 
 
@@ -168,9 +203,13 @@ class Monitor:
         SeaBIOS itself resets the machine once more on the way: resets stay allowed until
         refuse_resets().
         """
-        await self.execute("set-action", reboot="reset")
+        await self.allow_resets()
         await self.execute("system_reset")
         await self.execute("cont")
+
+    async def allow_resets(self):
+        """From now on L1 may reset itself."""
+        await self.execute("set-action", reboot="reset")
 
     async def refuse_resets(self):
         """From now on a reset that nobody asked for ends QEMU, as a panic of L1 is one."""
