@@ -1,5 +1,5 @@
 /* Run commands alternately and compare medians: how long until TEXT stands in the output, and how
- * much memory the process has then.
+ * much CPU time and memory the process has used then.
  *
  *   side_by_side [-n ROUNDS] [-t TEXT [-f] | -x] [-s SECONDS] -- COMMAND... [-- COMMAND...]...
  *
@@ -7,8 +7,11 @@
  * -f       tell the time from the first byte to TEXT, too, in two columns of its own
  * -x       wait for the command's end instead
  * -s       give up on a run after so many seconds (default 60)
- * Time is CLOCK_MONOTONIC from just before the spawn. PSS is of /proc/PID/smaps_rollup; the guest
- * RAM in it is what the guest touched. RATIO compares with the first command. */
+ * Time is CLOCK_MONOTONIC from just before the spawn, for all commands in the same way; each round
+ * begins with another command, so that nobody always follows the same one. CPU is the time that all
+ * threads of the process have had, in user and in kernel mode: a busy machine changes it little.
+ * PSS is of /proc/PID/smaps_rollup; the guest RAM in it is what the guest touched. RATIO compares
+ * with the first command. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,17 +42,38 @@ struct command {
     char **argv;
     double ms[ROUNDS_MAX];
     double after_first_ms[ROUNDS_MAX]; /* from the first byte on */
+    double cpu_ms[ROUNDS_MAX];
     double pss_kib[ROUNDS_MAX];
 };
 
 extern char **environ;
 
+/* 0 for a clock that is gone. */
+static double read_clock_ms(clockid_t clock)
+{
+    struct timespec t = {0};
+
+    (void)clock_gettime(clock, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
 static double now_ms(void)
 {
-    struct timespec t;
+    return read_clock_ms(CLOCK_MONOTONIC);
+}
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail for this clock */
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+/* What a process that lives has had. */
+static double read_cpu_ms(pid_t pid)
+{
+    clockid_t clock;
+
+    return clock_getcpuclockid(pid, &clock) == 0 ? read_clock_ms(clock) : 0;
+}
+
+static double rusage_ms(const struct rusage *usage)
+{
+    return (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1e3 +
+           (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1e3;
 }
 
 static __attribute__((noreturn)) void die(const char *what)
@@ -104,12 +129,11 @@ static bool wait_for(int fd, const struct options *options, double deadline, dou
     }
 }
 
-static void run(struct command *command, int round, const struct options *options)
+/* Start it with its output in a pipe, whose other end is returned. */
+static int spawn(const struct command *command, pid_t *pid, double *start)
 {
     posix_spawn_file_actions_t actions;
-    double start, first = 0;
     int out[2];
-    pid_t pid;
 
     if (pipe2(out, O_CLOEXEC) != 0 || posix_spawn_file_actions_init(&actions) != 0) {
         die("pipe");
@@ -118,26 +142,41 @@ static void run(struct command *command, int round, const struct options *option
         posix_spawn_file_actions_adddup2(&actions, out[1], 1) != 0) {
         die("file actions");
     }
-    start = now_ms();
-    errno = posix_spawnp(&pid, command->argv[0], &actions, NULL, command->argv, environ);
+    *start = now_ms();
+    errno = posix_spawnp(pid, command->argv[0], &actions, NULL, command->argv, environ);
     if (errno != 0) {
         die(command->argv[0]);
     }
     (void)close(out[1]);
-    if (!wait_for(out[0], options, start + options->seconds * 1e3, &first)) {
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return out[0];
+}
+
+static void run(struct command *command, int round, const struct options *options)
+{
+    double start, first = 0;
+    struct rusage usage = {0};
+    pid_t pid;
+    int out = spawn(command, &pid, &start);
+
+    if (!wait_for(out, options, start + options->seconds * 1e3, &first)) {
         (void)kill(pid, SIGKILL);
         (void)fprintf(stderr, "side_by_side: '%s' did not get there\n", command->argv[0]);
         exit(1);
     }
     command->ms[round] = now_ms() - start;
+    command->cpu_ms[round] = read_cpu_ms(pid);
     command->after_first_ms[round] = start + command->ms[round] - first;
     command->pss_kib[round] = read_pss(pid);
     if (!options->until_exit) {
         (void)kill(pid, SIGKILL);
     }
-    (void)waitpid(pid, NULL, 0);
-    (void)close(out[0]);
-    (void)posix_spawn_file_actions_destroy(&actions);
+    /* Of one that ended by itself no clock is left. */
+    if (wait4(pid, NULL, 0, &usage) == pid &&
+        (options->until_exit || command->cpu_ms[round] == 0)) {
+        command->cpu_ms[round] = rusage_ms(&usage);
+    }
+    (void)close(out);
 }
 
 static int compare(const void *a, const void *b)
@@ -154,31 +193,36 @@ static double median(double *values, int count)
     return values[count / 2];
 }
 
+static double ratio(double value, double first)
+{
+    return first > 0 ? value / first : 0;
+}
+
 static void report(struct command *commands, int count, const struct options *options)
 {
-    double first_ms = 0;
-    double first_pss = 0;
-    double first_after = 0;
+    double first_ms = 0, first_cpu = 0, first_pss = 0, first_after = 0;
     int rounds = options->rounds;
 
-    printf("%-28s %10s %10s %10s %8s %10s %8s%s\n", "COMMAND", "MEDIAN ms", "MIN ms", "MAX ms",
-           "RATIO", "PSS KiB", "RATIO", options->from_first_byte ? "  1ST BYTE ON    RATIO" : "");
+    printf("%-28s %10s %10s %10s %8s %10s %8s %10s %8s%s\n", "COMMAND", "MEDIAN ms", "MIN ms",
+           "MAX ms", "RATIO", "CPU ms", "RATIO", "PSS KiB", "RATIO",
+           options->from_first_byte ? "  1ST BYTE ON    RATIO" : "");
     for (int i = 0; i < count; i++) {
         struct command *c = &commands[i];
         double ms = median(c->ms, rounds);
+        double cpu = median(c->cpu_ms, rounds);
         double pss = median(c->pss_kib, rounds);
+        double after = median(c->after_first_ms, rounds);
         const char *name = strrchr(c->argv[0], '/');
 
         first_ms = i == 0 ? ms : first_ms;
+        first_cpu = i == 0 ? cpu : first_cpu;
         first_pss = i == 0 ? pss : first_pss;
-        printf("%-28s %10.2f %10.2f %10.2f %8.3f %10.0f %8.3f",
-               name != NULL ? name + 1 : c->argv[0], ms, c->ms[0], c->ms[rounds - 1], ms / first_ms,
-               pss, first_pss > 0 ? pss / first_pss : 0);
+        first_after = i == 0 ? after : first_after;
+        printf("%-28s %10.2f %10.2f %10.2f %8.3f %10.2f %8.3f %10.0f %8.3f",
+               name != NULL ? name + 1 : c->argv[0], ms, c->ms[0], c->ms[rounds - 1],
+               ratio(ms, first_ms), cpu, ratio(cpu, first_cpu), pss, ratio(pss, first_pss));
         if (options->from_first_byte) {
-            double after = median(c->after_first_ms, rounds);
-
-            first_after = i == 0 ? after : first_after;
-            printf("  %11.2f %8.3f", after, after / first_after);
+            printf("  %11.2f %8.3f", after, ratio(after, first_after));
         }
         printf("\n");
     }
@@ -238,7 +282,7 @@ int main(int argc, char **argv)
     }
     for (int round = 0; round < options.rounds; round++) {
         for (int i = 0; i < count; i++) {
-            run(&commands[i], round, &options);
+            run(&commands[(i + round) % count], round, &options);
         }
     }
     report(commands, count, &options);
