@@ -45,21 +45,28 @@ runs() {
 # For a package: /usr below a directory.
 install_to /usr "$stage/package"
 root=$stage/package
-installed "$root" 755 usr/sbin/qvmd usr/bin/qvmctl usr/libexec/qvm/qvm
-installed "$root" 644 usr/lib/qvm/vdevs/vdev-{ser8250,mc146818,pckeyboard}.so \
-    usr/include/qvm/vdev.h usr/lib/tmpfiles.d/qvm.conf etc/qvm/qvmd.conf usr/share/bash-completion/completions/qvmctl \
+installed "$root" 755 usr/sbin/qvmd usr/bin/qvmctl usr/bin/qvmimage usr/libexec/qvm/qvm
+vdevs=$(cd "$source/vdevs" && git ls-files 'vdev-*.c')
+# shellcheck disable=SC2046,SC2086 # one word each
+installed "$root" 644 $(printf 'usr/lib/qvm/vdevs/%s.so ' ${vdevs//.c/}) \
+    usr/include/qvm/{vdev,vdev_fields,vdev_host,vdev_place}.h usr/lib/{tmpfiles,sysusers}.d/qvm.conf \
+    usr/lib/systemd/system/{qvmd.service,qvmd.socket,qvm-guests.service,qvm.slice} \
+    etc/qvm/qvmd.conf \
+    usr/share/bash-completion/completions/qvmctl usr/share/zsh/vendor-completions/_qvmctl \
+    usr/share/fish/vendor_completions.d/qvmctl.fish usr/share/qvm/openrpc.json \
     usr/share/doc/qvm/sample/vdev-sample.c \
-    usr/share/doc/qvm/examples/{bare.qvmconf,debian.qvmconf,guest.bzimage}
+    usr/share/doc/qvm/examples/{bare.qvmconf,debian.qvmconf,large.qvmconf,debian.build,guest.bzimage}
 [ "$(readlink "$root/usr/bin/qvm")" = ../libexec/qvm/qvm ] || complain "/usr/bin/qvm is no link"
 for page in $(cd "$source" && git ls-files '*.[1-8]'); do
     section=${page##*.}
     installed "$root" 644 "usr/share/man/man$section/${page##*/}"
 done
 known='\./(etc/qvm/qvmd\.conf|
-    usr/(sbin/qvmd|bin/qvmctl|libexec/qvm/qvm|lib/qvm/vdevs/vdev-[a-z0-9]+\.so|include/qvm/vdev\.h|
-    lib/tmpfiles\.d/qvm\.conf|
+    usr/(sbin/qvmd|bin/qvmctl|bin/qvmimage|libexec/qvm/qvm|lib/qvm/vdevs/vdev-[a-z0-9-]+\.so|include/qvm/vdev(_fields|_host|_place)?\.h|
+    lib/(tmpfiles|sysusers)\.d/qvm\.conf|lib/systemd/system/qvm[a-z.-]*|
     share/(man/man[1-8]/qvm[a-z-]*\.[1-8]|doc/qvm/(examples|sample)/.*|
-    bash-completion/completions/qvmctl)))'
+    qvm/openrpc\.json|bash-completion/completions/qvmctl|zsh/vendor-completions/_qvmctl|
+    fish/vendor_completions\.d/qvmctl\.fish)))'
 while read -r file; do
     complain "$file is installed, and nobody knows why"
 done < <(cd "$root" && find . -type f | grep -v -x -E "$(tr -d ' \n' <<<"$known")")

@@ -18,32 +18,40 @@ daemon/host/   daemon/host/ proto/base/
 daemon/        daemon/ proto/
 cli/           cli/ proto/
 qvm-worker/    qvm-worker/ proto/ vdevs/include/qvm/vdev.h
+vdevs/include/ vdev_host.h vdev_place.h
 vdevs/         vdevs/
 '
 
 # foreign header : where it may be included, as a pattern for paths
 foreign='
-sqlite3.h      ^daemon/store[a-z_]*\.c$
+sqlite3.h      ^daemon/store/[a-z_]+\.[ch]$
 jansson.h      ^proto/(msg_[a-z]+\.[ch]|openrpc\.c)$
-uv.h           ^(daemon|qvm-worker)/([a-z_]+\.c|[a-z_]+_(private|inside)\.h)$
-linux/kvm.h    ^(qvm-worker/(vm|vcpu|cpuid|lockdown|msrs)[a-z_]*\.[ch]|daemon/host/kvm\.c)$
-dlfcn.h        ^qvm-worker/vdev_host_module\.c$
-seccomp.h      ^qvm-worker/lockdown[a-z_]*\.c$
+uv.h           ^(daemon|qvm-worker)(/[a-z]+)?/([a-z_]+\.c|([a-z_]+_)?(private|inside)\.h)$
+linux/kvm.h    ^(qvm-worker/((vm|lockdown)/[a-z_]+\.[ch]|dump\.c)|daemon/host/kvm(_stats)?\.c)$
+dlfcn.h        ^qvm-worker/vdev/module\.c$
+seccomp.h      ^qvm-worker/lockdown/[a-z_]+\.c$
 '
 
 # Inside the daemon and the worker: lower rooms never name upper ones (room : may not include).
 below='
-daemon/store       daemon/(reserve|hand|guest|ops|server|main)
-daemon/reserve     daemon/(guest|ops|server|main|hand)
-daemon/hand        daemon/(store|reserve|guest|ops|server|main)
-daemon/guest       daemon/(ops|server|main)
+daemon/store       daemon/(reserve|hand|cgroup|worker|guest|metrics|ops|server|main)
+daemon/reserve     daemon/(hand|cgroup|worker|guest|metrics|ops|server|main)
+daemon/hand        daemon/(store|reserve|cgroup|worker|guest|metrics|ops|server|main)
+daemon/cgroup      daemon/(store|reserve|hand|worker|guest|metrics|ops|server|main)
+daemon/worker      daemon/(store|reserve|hand|guest|metrics|ops|server|main)
+daemon/guest       daemon/(metrics|ops|server|main)
+daemon/server      daemon/(ops|main)
+daemon/metrics     daemon/(ops|main)
 daemon/ops         daemon/main
-daemon/worker_proc daemon/(guest|ops|server|main)
-qvm-worker/memory  qvm-worker/(vm|vcpu|bus|machine|control|vdev_host|main)
-qvm-worker/bus     qvm-worker/(vcpu|machine|control|vdev_host|main)
-qvm-worker/loader  qvm-worker/(vcpu|machine|control|vdev_host|main)
-qvm-worker/vcpu    qvm-worker/(machine|control|vdev_host|main)
-qvm-worker/machine qvm-worker/(control|vdev_host|plan|main)
+qvm-worker/memory   qvm-worker/(vm|bus|loader|tables|pci|machine|vdev|plan|control|main)
+qvm-worker/bus      qvm-worker/(vm|loader|tables|pci|machine|vdev|plan|control|main)
+qvm-worker/lockdown qvm-worker/(loader|tables|pci|machine|vdev|plan|control|main)
+qvm-worker/loader   qvm-worker/(vm|pci|machine|vdev|plan|control|main)
+qvm-worker/vm       qvm-worker/(loader|tables|pci|machine|vdev|plan|control|main)
+qvm-worker/pci      qvm-worker/(vm|machine|vdev|plan|control|main)
+qvm-worker/image    qvm-worker/(vm|machine|vdev|plan|control|main)
+qvm-worker/machine  qvm-worker/(vdev|plan|control|main)
+qvm-worker/vdev     qvm-worker/(vm|machine|plan|control|main)
 '
 
 sources=$(git ls-files --cached --others --exclude-standard 'proto/*.[ch]' 'daemon/*.[ch]' \
