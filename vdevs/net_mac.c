@@ -40,7 +40,7 @@ const char *net_mac_read(const char *text, uint8_t mac[NET_MAC_SIZE])
         mac[i] = (uint8_t)strtoul(text, NULL, 16);
         text += 3;
     }
-    if ((mac[0] & IS_GROUP) != 0) {
+    if (net_mac_is_group(mac)) {
         return "is a group's: its first byte is to be even";
     }
     return memcmp(mac, nobody, sizeof(nobody)) != 0 ? NULL : "is nobody's";

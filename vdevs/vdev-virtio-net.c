@@ -1,13 +1,14 @@
 /* A network card: "Network Device", virtio 1.2, 5.1, on the tap or the peer that it is given.
  *
- * One pair of queues. What the driver leaves to us (checksums, cutting large segments) goes with
- * the frame to the other end; what this end's driver did not agree to is done here before it gets
- * the frame (net_frame.h). Headers are copied once, from the driver and from the other end alike,
- * and checked then: a frame that makes no sense is dropped and counted.
+ * One pair of queues, and one for commands. What the driver leaves to us (checksums, cutting large
+ * segments) goes with the frame to the other end; what this end's driver did not agree to is done
+ * here before it gets the frame (net_frame.h). Headers are copied once, from the driver and from
+ * the other end alike, and checked then: a frame that makes no sense is dropped and counted.
  *
  * Sending waits for the other end, but not for ever: who does not read for WAIT_NS loses frames
  * from then on, until it reads again. What arrives while the driver is not there is lost. */
 #include <inttypes.h>
+#include <qvm/vdev_fields.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,19 +22,44 @@
     (VIRTIO_BIT(F_CSUM) | VIRTIO_BIT(F_GUEST_CSUM) | VIRTIO_BIT(F_MAC) |                           \
      VIRTIO_BIT(F_GUEST_TSO4) | VIRTIO_BIT(F_GUEST_TSO6) | VIRTIO_BIT(F_GUEST_ECN) |               \
      VIRTIO_BIT(F_HOST_TSO4) | VIRTIO_BIT(F_HOST_TSO6) | VIRTIO_BIT(F_HOST_ECN) |                  \
-     VIRTIO_BIT(F_MRG_RXBUF) | VIRTIO_BIT(F_STATUS))
+     VIRTIO_BIT(F_MRG_RXBUF) | VIRTIO_BIT(F_STATUS) | VIRTIO_BIT(F_CTRL_VQ) |                      \
+     VIRTIO_BIT(F_CTRL_RX) | VIRTIO_BIT(F_CTRL_MAC_ADDR))
 #define FEATURES_MAX UINT64_C(0xffffff) /* those of a device type, 6 */
 
 enum option { OPTION_TAP, OPTION_PEER, OPTION_MAC, OPTION_PEERFEATS };
+
+static const struct vdev_option options[] = {
+    [OPTION_TAP] = {.name = "tap",
+                    .kind = VDEV_OPTION_TAP,
+                    .doc =
+                        "NAME[,BRIDGE] of the host's end, a tap, and the bridge it is a port of"},
+    [OPTION_PEER] = {.name = "peer",
+                     .kind = VDEV_OPTION_PEER,
+                     .doc = "GUEST/VDEV: a cable to that vdev of another guest"},
+    [OPTION_MAC] = {.name = "mac",
+                    .kind = VDEV_OPTION_TEXT,
+                    .doc = "XX:XX:XX:XX:XX:XX, its address; left out: one made of the names"},
+    [OPTION_PEERFEATS] = {.name = "peerfeats",
+                          .kind = VDEV_OPTION_NUMBER,
+                          .max = FEATURES_MAX,
+                          .doc = "offer these features alone, a bit each (virtio 1.2, 5.1.3)"},
+    VIRTIO_OPTIONS,
+    {.name = NULL},
+};
 
 /* ---- the queues ---- */
 
 static void net_kick(void *device, uint32_t queue)
 {
-    if (queue == QUEUE_RECEIVE) {
+    switch (queue) {
+    case QUEUE_RECEIVE:
         net_receive(device);
-    } else {
+        break;
+    case QUEUE_TRANSMIT:
         net_send(device);
+        break;
+    default:
+        net_control(device);
     }
 }
 
@@ -72,9 +98,18 @@ static void net_stop(void *device, uint32_t queue)
 {
     if (queue == QUEUE_RECEIVE) {
         net_receive_stop(device);
-    } else {
+    } else if (queue == QUEUE_TRANSMIT) {
         net_send_stop(device);
     }
+}
+
+/* 5.1.6.5.2.1: what a driver commanded is forgotten. */
+static void net_forget(void *device)
+{
+    struct net *net = device;
+
+    memcpy(net->config.mac, net->mac, sizeof(net->mac));
+    net_filter_reset(&net->filter);
 }
 
 static void net_timer(void *device, uint32_t timer)
@@ -83,16 +118,17 @@ static void net_timer(void *device, uint32_t timer)
     net_send_late(device);
 }
 
-static const uint16_t queue_sizes[QUEUE_COUNT] = {QUEUE_SIZE, QUEUE_SIZE};
+static const uint16_t queue_sizes[QUEUE_COUNT] = {QUEUE_SIZE, QUEUE_SIZE, CONTROL_SIZE};
 
 static const struct virtio_type type = {
     .id = TYPE_NET,
     .class_code = 0x020000, /* Ethernet controller */
-    .queue_count = QUEUE_COUNT,
+    .options = options,
     .queue_sizes = queue_sizes,
     .kick = net_kick,
     .event = net_event,
     .stop = net_stop,
+    .reset = net_forget,
 };
 
 /* ---- the device ---- */
@@ -106,6 +142,27 @@ static int read_mac(const struct vdev_services *host, struct vdev_slot *slot,
     return why == NULL ? 0 : host->fail(slot, value, "mac '%s' %s", value->text, why);
 }
 
+/* What one of them is nothing without, of 5.1.3.1. */
+static const struct {
+    unsigned feature, needs;
+} needed[] = {
+    {F_GUEST_TSO4, F_GUEST_CSUM}, {F_GUEST_TSO6, F_GUEST_CSUM}, {F_HOST_TSO4, F_CSUM},
+    {F_HOST_TSO6, F_CSUM},        {F_CTRL_RX, F_CTRL_VQ},       {F_CTRL_MAC_ADDR, F_CTRL_VQ},
+};
+
+/* Those that `peerfeats` leaves; it has an address, whatever it can. */
+static uint64_t leave_features(uint64_t chosen)
+{
+    uint64_t features = FEATURES & (chosen | VIRTIO_BIT(F_MAC));
+
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        if ((features & VIRTIO_BIT(needed[i].needs)) == 0) {
+            features &= ~VIRTIO_BIT(needed[i].feature); /* 2.2.1 */
+        }
+    }
+    return features;
+}
+
 static int net_create(const struct vdev_services *host, struct vdev_slot *slot,
                       const struct vdev_config *config, void **device)
 {
@@ -116,22 +173,25 @@ static int net_create(const struct vdev_services *host, struct vdev_slot *slot,
     if (net == NULL) {
         return host->fail(slot, NULL, "no memory");
     }
-    net_mac_make(net->config.mac, config->system, config->name);
+    net_mac_make(net->mac, config->system, config->name);
     net->config.status = host->network_is_up(slot) ? S_LINK_UP : 0;
     for (uint32_t i = 0; i < config->value_count && r == 0; i++) {
         const struct vdev_value *value = &config->values[i];
 
         if (value->option == OPTION_MAC) {
-            r = read_mac(host, slot, value, net->config.mac);
+            r = read_mac(host, slot, value, net->mac);
         } else if (value->option == OPTION_PEERFEATS) {
-            features &= value->number[0] | VIRTIO_BIT(F_MAC); /* it has that one, whatever it can */
+            features = leave_features(value->number[0]);
         }
     }
     if (r == 0 && !host->network(slot, EVENT_NETWORK)) {
         r = host->fail(slot, NULL, "say what it is connected to: 'tap NAME', or 'peer GUEST/VDEV'");
     }
+    net_forget(net);
+    net->type = type;
+    net->type.queue_count = QUEUE_COUNT - ((features & VIRTIO_BIT(F_CTRL_VQ)) == 0);
     if (r == 0) {
-        r = virtio_init(&net->virtio, &type, host, slot, config, features, &net->config,
+        r = virtio_init(&net->virtio, &net->type, host, slot, config, features, &net->config,
                         sizeof(net->config));
     }
     if (r != 0) {
@@ -145,15 +205,15 @@ static int net_create(const struct vdev_services *host, struct vdev_slot *slot,
 static void net_state(void *device, vdev_state_fn add, void *context)
 {
     const struct net *net = device;
-    const uint8_t *mac = net->config.mac;
+    const uint8_t *mac = net->config.mac; /* as its driver has it */
     const struct {
         const char *name;
         uint64_t value;
     } counts[] = {
         {"received-frames", net->in_frames}, {"received-bytes", net->in_bytes},
-        {"received-lost", net->in_dropped},  {"sent-frames", net->out_frames},
-        {"sent-bytes", net->out_bytes},      {"sent-lost", net->out_dropped},
-        {"link-changes", net->link_changes},
+        {"received-lost", net->in_dropped},  {"received-unwanted", net->in_unwanted},
+        {"sent-frames", net->out_frames},    {"sent-bytes", net->out_bytes},
+        {"sent-lost", net->out_dropped},     {"link-changes", net->link_changes},
     };
     char text[32];
 
@@ -168,26 +228,42 @@ static void net_state(void *device, vdev_state_fn add, void *context)
     }
 }
 
-static const struct vdev_option options[] = {
-    [OPTION_TAP] = {.name = "tap",
-                    .kind = VDEV_OPTION_TAP,
-                    .doc =
-                        "NAME[,BRIDGE] of the host's end, a tap, and the bridge it is a port of"},
-    [OPTION_PEER] = {.name = "peer",
-                     .kind = VDEV_OPTION_PEER,
-                     .doc = "GUEST/VDEV: a cable to that vdev of another guest"},
-    [OPTION_MAC] = {.name = "mac",
-                    .kind = VDEV_OPTION_TEXT,
-                    .doc = "XX:XX:XX:XX:XX:XX, its address; left out: one made of the names"},
-    [OPTION_PEERFEATS] = {.name = "peerfeats",
-                          .kind = VDEV_OPTION_NUMBER,
-                          .max = FEATURES_MAX,
-                          .doc = "offer these features alone, a bit each (virtio 1.2, 5.1.3)"},
-    {.name = NULL},
+/* Beside those of virtio. */
+static const struct vdev_field fields[] = {
+    VDEV_BYTES(0x1000, struct net, config.mac),
+    VDEV_NUMBER(0x1001, struct net, filter.is_promiscuous, 1),
+    VDEV_NUMBER(0x1002, struct net, filter.takes_groups, 1),
+    VDEV_NUMBER(0x1003, struct net, filter.ones.is_any, 1),
+    VDEV_NUMBER(0x1004, struct net, filter.ones.count, NET_ADDRESSES_MAX),
+    VDEV_BYTES(0x1005, struct net, filter.ones.macs),
+    VDEV_NUMBER(0x1006, struct net, filter.groups.is_any, 1),
+    VDEV_NUMBER(0x1007, struct net, filter.groups.count, NET_ADDRESSES_MAX),
+    VDEV_BYTES(0x1008, struct net, filter.groups.macs),
+    {0},
 };
 
+static int net_save(void *device)
+{
+    struct net *net = device;
+    int r = virtio_save(device);
+
+    return r == 0 ? vdev_put_fields(net->virtio.host, net->virtio.slot, fields, 0, net) : r;
+}
+
+static int net_restore(void *device)
+{
+    struct net *net = device;
+    int r = vdev_get_fields(net->virtio.host, net->virtio.slot, fields, 0, net);
+
+    if (r == 0 && net_mac_is_group(net->config.mac)) {
+        r = net->virtio.host->fail(net->virtio.slot, NULL, "its address is that of a group");
+    }
+    return r == 0 ? virtio_restore(device) : r;
+}
+
 static const struct vdev_ops ops = {
-    VIRTIO_OPS, .create = net_create, .destroy = free, .timer = net_timer, .state = net_state,
+    VIRTIO_OPS_ACCESS,    .reset = virtio_reset, .save = net_save,   .restore = net_restore,
+    .create = net_create, .destroy = free,       .timer = net_timer, .state = net_state,
 };
 
 static const struct vdev_module module = {

@@ -1,33 +1,39 @@
-/* A network card, inside: vdev-virtio-net.c sets it up; what its two directions are is in
- * virtio_net_send.c and virtio_net_receive.c. */
+/* A network card, inside: vdev-virtio-net.c sets it up; its two directions are in
+ * virtio_net_send.c and virtio_net_receive.c, what its driver commands in virtio_net_control.c. */
 #ifndef QVM_VDEVS_VIRTIO_NET_H
 #define QVM_VDEVS_VIRTIO_NET_H
 
+#include "vdevs/net_filter.h"
 #include "vdevs/net_frame.h"
 #include "vdevs/net_mac.h"
 #include "vdevs/virtio/virtio.h"
 
 #define QUEUE_SIZE   256u
+#define CONTROL_SIZE 64u
 #define SEGMENTS_MAX (QUEUE_SIZE + 8u) /* some more where buffers go over borders of RAM */
 
 /* 5.1.2 */
 #define QUEUE_RECEIVE  0u
 #define QUEUE_TRANSMIT 1u
-#define QUEUE_COUNT    2u
-#define EVENT_NETWORK  QUEUE_COUNT /* beside the queues' own */
+#define QUEUE_CONTROL  2u
+#define QUEUE_COUNT    3u
+#define EVENT_NETWORK  VIRTIO_QUEUES_MAX /* beside the queues' own */
 
 /* 5.1.3 */
-#define F_CSUM       0u
-#define F_GUEST_CSUM 1u
-#define F_MAC        5u
-#define F_GUEST_TSO4 7u
-#define F_GUEST_TSO6 8u
-#define F_GUEST_ECN  9u
-#define F_HOST_TSO4  11u
-#define F_HOST_TSO6  12u
-#define F_HOST_ECN   13u
-#define F_MRG_RXBUF  15u
-#define F_STATUS     16u
+#define F_CSUM          0u
+#define F_GUEST_CSUM    1u
+#define F_MAC           5u
+#define F_GUEST_TSO4    7u
+#define F_GUEST_TSO6    8u
+#define F_GUEST_ECN     9u
+#define F_HOST_TSO4     11u
+#define F_HOST_TSO6     12u
+#define F_HOST_ECN      13u
+#define F_MRG_RXBUF     15u
+#define F_STATUS        16u
+#define F_CTRL_VQ       17u
+#define F_CTRL_RX       18u
+#define F_CTRL_MAC_ADDR 23u
 
 #define S_LINK_UP 1u /* 5.1.4 */
 
@@ -46,7 +52,10 @@ struct net_config {
 
 struct net {
     struct virtio virtio;
+    struct virtio_type type;
     struct net_config config;
+    uint8_t mac[NET_MAC_SIZE]; /* that it has before its driver gives it another */
+    struct net_filter filter;
 
     struct vdev_piece segments[SEGMENTS_MAX];           /* of what is sent */
     struct vdev_piece merged_pieces[MERGED_PIECES_MAX]; /* of what is received */
@@ -61,7 +70,7 @@ struct net {
 
     bool is_waiting;   /* a frame could not be sent: the timer runs */
     bool is_congested; /* it ran out: what cannot be sent is lost */
-    uint64_t in_frames, in_bytes, in_dropped;
+    uint64_t in_frames, in_bytes, in_dropped, in_unwanted;
     uint64_t out_frames, out_bytes, out_dropped;
     uint64_t link_changes;
 };
@@ -90,5 +99,8 @@ void net_send_stop(struct net *net);
 /* Receive what has come, as far as the driver has buffers for it. */
 void net_receive(struct net *net);
 void net_receive_stop(struct net *net);
+
+/* Do what the driver commands. */
+void net_control(struct net *net);
 
 #endif

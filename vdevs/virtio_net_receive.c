@@ -134,6 +134,10 @@ static bool receive_frame(struct net *net)
         !net_header_is_sound(&header, net->frame_size - sizeof(header), &all)) {
         net->frame_size = 0;
         net->in_dropped++;
+    } else if (virtio_has(&net->virtio, F_CTRL_RX) &&
+               !net_filter_takes(&net->filter, net->config.mac, net->frame + sizeof(header))) {
+        net->frame_size = 0;
+        net->in_unwanted++;
     }
     return true;
 }

@@ -80,6 +80,9 @@ static void reset_device(struct virtio *virtio)
     virtio->queue_select = 0;
     virtio->changed_vector = VIRTIO_NO_VECTOR;
     virtio_acknowledge(virtio, VIRTIO_USED | VIRTIO_CHANGED);
+    if (virtio->type->reset != NULL) {
+        virtio->type->reset(virtio);
+    }
 }
 
 void virtio_reset(void *device)

@@ -63,6 +63,10 @@ struct virtio_type {
      * that it took are void. NULL: it never keeps any. */
     void (*stop)(void *device, uint32_t queue);
 
+    /* The driver gave the device up, or begins anew; all queues have stopped. NULL: it keeps
+     * nothing of what a driver said. */
+    void (*reset)(void *device);
+
     /* The device is again as it was saved; kicks follow. NULL: nothing to do. */
     void (*restored)(void *device);
 };
