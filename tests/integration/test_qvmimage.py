@@ -40,9 +40,45 @@ class QvmimageTest(unittest.TestCase):
                 (KERNEL + "boot efi\n", "web.build:2: boot 'efi' is none of: bios both"),
                 (KERNEL + "epoch now\n", "web.build:2: epoch 'now' is no number of seconds"),
                 (KERNEL + "copy nothing /etc/motd\n", "web.build:2: 'nothing' does not exist"),
+                (KERNEL + "copy web.build\n", "web.build:2: copy wants SOURCE and PATH"),
+                (KERNEL + "deb qvm_*.deb\n", "web.build:2: 'qvm_*.deb' does not exist"),
+                (KERNEL + "image web.build\n", "web.build:2: image wants NAME.build and PATH"),
+                (KERNEL + "image no.build /disk\n", "web.build:2: 'no.build' does not exist"),
+                (KERNEL + "guest web.build\n", "web.build:2: 'web.build' is not NAME.qvmconf"),
                 ("packages busybox\n", "web.build: no kernel among the packages")):
             with self.subTest(recipe):
                 self.assertIn(f"qvmimage: {words}", self.refused(recipe))
+
+    def write(self, name, text):
+        path = os.path.join(self.directory, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+
+    def refused_with_guests(self, recipe):
+        self.write("web.build", KERNEL + recipe)
+        done = self.run_qvmimage("-I", "guests", "web.build")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        return done.stderr
+
+    def test_guests_are_what_they_are_called_and_come_in_an_order_that_can_be(self):
+        self.write("guests/db.qvmconf", "system db\nram 64M\n")
+        self.write("guests/mail.qvmconf", "system post\nram 64M\n")
+        for recipe, words in (
+                ("guest mail.qvmconf\n", "web.build:2: 'mail.qvmconf' does not describe 'mail': "
+                                         "it has no line 'system mail'"),
+                ("guest db.qvmconf web\n",
+                 "web.build:2: 'db' would be started after 'web', which is no guest so far"),
+                ("guest db.qvmconf\nguest db.qvmconf\n",
+                 "web.build:3: there is a guest 'db' already")):
+            with self.subTest(recipe):
+                self.assertIn(f"qvmimage: {words}", self.refused_with_guests(recipe))
+
+    def test_a_pattern_means_one_file(self):
+        self.write("guests/qvm_1_amd64.deb", "")
+        self.write("guests/qvm_2_amd64.deb", "")
+        self.assertIn("web.build:2: 'guests/qvm_*.deb' means several files",
+                      self.refused_with_guests("deb qvm_*.deb\n"))
 
     def test_names_that_would_be_taken_for_another_format_are_refused(self):
         for words, said in ((("web.conf",), "'web.conf' is not NAME.build"),

@@ -55,7 +55,8 @@ installed "$root" 644 $(printf 'usr/lib/qvm/vdevs/%s.so ' ${vdevs//.c/}) \
     usr/share/bash-completion/completions/qvmctl usr/share/zsh/vendor-completions/_qvmctl \
     usr/share/fish/vendor_completions.d/qvmctl.fish usr/share/qvm/openrpc.json \
     usr/share/doc/qvm/sample/vdev-sample.c \
-    usr/share/doc/qvm/examples/{bare.qvmconf,debian.qvmconf,large.qvmconf,debian.build,guest.bzimage}
+    usr/share/doc/qvm/examples/{bare.qvmconf,debian.qvmconf,large.qvmconf,debian.build,small.build,guest.bzimage} \
+    usr/share/doc/qvm/examples/hypervisor1.0-x86_64{.build,/first.qvmconf,/disk.qvmconf}
 [ "$(readlink "$root/usr/bin/qvm")" = ../libexec/qvm/qvm ] || complain "/usr/bin/qvm is no link"
 for page in $(cd "$source" && git ls-files '*.[1-8]'); do
     section=${page##*.}

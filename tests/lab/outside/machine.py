@@ -24,6 +24,12 @@ KERNEL_COMMAND_LINE = (
 # What the host may have made the default is not what is wanted here.
 SYSTEMD_COMMAND_LINE = " systemd.unit=multi-user.target systemd.default_timeout_start_sec=60"
 
+# A PC with AMD-V, in software.
+PC = [
+    *("-accel", "tcg,thread=multi", "-machine", "q35,kernel-irqchip=off"),
+    *("-cpu", "EPYC,+svm,+npt"),
+]
+
 
 def qemu_arguments(options, cache, run_dir, settings):
     """The command line for QEMU: a PC with AMD-V, an IOMMU, and something to pass through.
@@ -35,8 +41,8 @@ def qemu_arguments(options, cache, run_dir, settings):
         disk.truncate(NVME_SIZE)
     arguments = [
         "qemu-system-x86_64",
-        *("-accel", "tcg,thread=multi", "-machine", "q35,kernel-irqchip=off"),
-        *("-cpu", "EPYC,+svm,+npt", "-m", str(options.memory)),
+        *PC,
+        *("-m", str(options.memory)),
         *("-smp", f"{options.cpus},sockets={options.nodes}"),
         *numa_nodes(options),
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
