@@ -9,8 +9,9 @@ target_link_libraries(loc PUBLIC conf base)
 
 add_library(image STATIC ${CMAKE_CURRENT_LIST_DIR}/image/image.c
   ${CMAKE_CURRENT_LIST_DIR}/image/pool.c ${CMAKE_CURRENT_LIST_DIR}/image/probe.c
-  ${CMAKE_CURRENT_LIST_DIR}/image/ring.c)
-target_link_libraries(image PUBLIC base PRIVATE Threads::Threads)
+  ${CMAKE_CURRENT_LIST_DIR}/image/ring.c ${CMAKE_CURRENT_LIST_DIR}/image/helper.c
+  ${CMAKE_CURRENT_LIST_DIR}/image/helper_open.c)
+target_link_libraries(image PUBLIC base vhost PRIVATE Threads::Threads)
 
 add_library(vhost STATIC ${CMAKE_CURRENT_LIST_DIR}/vhost/vhost.c)
 target_link_libraries(vhost PUBLIC base)

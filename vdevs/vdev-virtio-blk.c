@@ -19,7 +19,8 @@ enum option {
     OPTION_QUEUES,
     OPTION_IOPS,
     OPTION_BPS,
-    OPTION_ON_ERROR
+    OPTION_ON_ERROR,
+    OPTION_FORMAT
 };
 
 static const struct vdev_option options[] = {
@@ -50,6 +51,11 @@ static const struct vdev_option options[] = {
                          .kind = VDEV_OPTION_ON_ERROR,
                          .doc = "report; full: a host without room pauses the guest; pause: any "
                                 "error does"},
+    [OPTION_FORMAT] = {.name = "format",
+                       .kind = VDEV_OPTION_FORMAT,
+                       .doc =
+                           "of the image: raw, vhd (fixed), vhd-dynamic, vhdx or qcow2; left out: "
+                           "as its name says"},
     VIRTIO_OPTIONS,
     {.name = NULL},
 };

@@ -165,6 +165,11 @@ static int open_need(const struct plan_need *need, int *fd, struct err *err)
                        "%s: memory that guests share is qvmd's, which makes it and says who may "
                        "have it: start this guest with qvmctl",
                        need->where);
+    case RESOURCE_helper:
+        return err_set(err, -EOPNOTSUPP,
+                       "%s: '%s' is served by a helper, which qvmd starts and confines: start this "
+                       "guest with qvmctl",
+                       need->where, strchr(need->id, ':') + 1);
     case RESOURCE_network:
         return open_network(need, fd, err);
     case RESOURCE_socket:

@@ -39,6 +39,12 @@ static int open_engine(struct image *image, const struct image_spec *spec, struc
 {
     int r = -ENOSYS;
 
+    if (spec->format == IMAGE_FORMAT_HELPER) {
+        image->ops = &image_helper_ops;
+        r = image->ops->open(image, spec, err);
+        image->ops = r == 0 ? image->ops : NULL;
+        return r;
+    }
     if (spec->may_ring) {
         image->ops = &image_ring_ops;
         r = image->ops->open(image, spec, err);
@@ -76,7 +82,7 @@ int image_create(const struct image_spec *spec, struct image **image, struct err
         image_list_push(&new->unused, (uint16_t)i);
     }
     new->keep = spec->keep;
-    r = image_probe(new->fd, spec->path, &new->facts, err);
+    r = spec->format != IMAGE_FORMAT_HELPER ? image_probe(spec, &new->facts, err) : 0;
     new->facts.is_read_only = spec->is_read_only;
     if (r == 0) {
         r = open_engine(new, spec, err);
@@ -288,6 +294,11 @@ bool image_advance(struct image_request *request, int64_t n)
     }
     if (image_is_punch(request) && (n == -EOPNOTSUPP || n == -EINVAL)) {
         return manage_without_holes(request);
+    }
+    if (image_is_punch(request) && n > 0) { /* who does it in parts says how far it is */
+        request->offset += (uint64_t)n;
+        request->left -= (uint64_t)n;
+        return request->left > 0;
     }
     if (n < 0 || request->kind == VDEV_IO_FLUSH || image_is_punch(request)) {
         request->result = (int)(n < 0 ? n : 0);

@@ -4,8 +4,9 @@
  * closes, knows this one file and may read, write and flush it. Elsewhere a few threads make them
  * (pool.c). Nobody waits for a transfer but image_stop.
  *
- * Formats: raw, and fixed VHD when the file's name ends in .vhd. What the guest writes never
- * decides what the image is taken for.
+ * Formats: raw and fixed VHD, as the configuration says; where it does not, fixed VHD when the
+ * file's name ends in .vhd, else raw. Other formats are a helper's (helper.c). What the guest
+ * writes never decides what the image is taken for.
  *
  * Threads: any, several at once. No callback; nothing is allocated after image_create. */
 #ifndef QVM_WORKER_IMAGE_H
@@ -30,9 +31,17 @@ enum image_keep {
     IMAGE_KEEP_ALL,
 };
 
+enum image_format {
+    IMAGE_FORMAT_BY_NAME,
+    IMAGE_FORMAT_RAW,
+    IMAGE_FORMAT_VHD,    /* fixed */
+    IMAGE_FORMAT_HELPER, /* `fd` is a connection to who knows it */
+};
+
 struct image_spec {
     int fd; /* becomes the image's, also when it cannot be made */
     const char *path;
+    enum image_format format;
     bool is_read_only;
     bool may_ring; /* false: threads, whatever the kernel can */
     enum image_keep keep;
@@ -50,7 +59,7 @@ void image_destroy(struct image *image);
 
 const struct vdev_image *image_facts(const struct image *image);
 
-/* "io_uring", or "threads". */
+/* "io_uring", "threads", or "helper". */
 const char *image_engine(const struct image *image);
 
 /* Readable while a transfer has ended that nobody took; borrowed. */

@@ -39,7 +39,7 @@ struct image_engine_ops {
     void (*wait)(struct image *image, uint64_t deadline_ns);
 };
 
-extern const struct image_engine_ops image_ring_ops, image_pool_ops;
+extern const struct image_engine_ops image_ring_ops, image_pool_ops, image_helper_ops;
 
 /* Indices, first in first out. */
 struct image_list {
@@ -80,6 +80,6 @@ bool image_advance(struct image_request *request, int64_t n);
 bool image_stepped(struct image *image, uint16_t request, int64_t n);
 
 /* What is in the file: size of the disk, refusals in words. */
-int image_probe(int fd, const char *path, struct vdev_image *facts, struct err *err);
+int image_probe(const struct image_spec *spec, struct vdev_image *facts, struct err *err);
 
 #endif

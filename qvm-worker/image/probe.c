@@ -77,11 +77,16 @@ static int probe_vhd(int fd, const char *path, uint64_t *size, struct err *err)
     if (be32toh(footer.version) != VHD_VERSION || be32toh(footer.checksum) != checksum(&footer)) {
         return err_set(err, -EINVAL, "the footer of the VHD '%s' is damaged", path);
     }
-    if (type == VHD_DYNAMIC || type == VHD_DIFFERS) {
-        return err_set(err, -ENOTSUP,
-                       "'%s' is a %s VHD, which is not supported yet; 'qemu-img convert -O raw' "
-                       "makes a raw image of it",
-                       path, type == VHD_DYNAMIC ? "dynamic" : "differencing");
+    if (type == VHD_DYNAMIC) {
+        return err_set(err, -ENOTSUP, "'%s' is a dynamic VHD: say so by 'format vhd-dynamic'",
+                       path);
+    }
+    if (type == VHD_DIFFERS) {
+        return err_set(
+            err, -ENOTSUP,
+            "'%s' is a differencing VHD, whose disk is only whole with its parent: merge "
+            "the two with the program that made it",
+            path);
     }
     disk = be64toh(footer.current_size);
     if (type != VHD_FIXED || disk % SECTOR != 0 || disk == 0 || disk > *size - SECTOR) {
@@ -110,25 +115,27 @@ static int file_size(int fd, const char *path, uint64_t *size, struct err *err)
     return 0;
 }
 
-int image_probe(int fd, const char *path, struct vdev_image *facts, struct err *err)
+int image_probe(const struct image_spec *spec, struct vdev_image *facts, struct err *err)
 {
+    bool is_named = spec->format != IMAGE_FORMAT_BY_NAME;
+    bool is_vhd = is_named ? spec->format == IMAGE_FORMAT_VHD : ends_in(spec->path, ".vhd");
     uint64_t size = 0;
-    int r = file_size(fd, path, &size, err);
+    int r = file_size(spec->fd, spec->path, &size, err);
 
-    for (size_t i = 0; r == 0 && i < ARRAY_LEN(others); i++) {
-        if (ends_in(path, others[i])) {
+    for (size_t i = 0; r == 0 && !is_named && i < ARRAY_LEN(others); i++) {
+        if (ends_in(spec->path, others[i])) {
             r = err_set(err, -ENOTSUP,
-                        "'%s': images of this format are not supported yet; 'qemu-img convert -O "
-                        "raw' makes a raw one",
-                        path);
+                        "'%s' is named like an image that is not raw: give the 'format' (qcow2, "
+                        "vhdx, vhd-dynamic, raw), or make a raw one by 'qemu-img convert -O raw'",
+                        spec->path);
         }
     }
-    if (r == 0 && ends_in(path, ".vhd")) {
-        r = probe_vhd(fd, path, &size, err);
+    if (r == 0 && is_vhd) {
+        r = probe_vhd(spec->fd, spec->path, &size, err);
     }
     if (r == 0 && (size == 0 || size % SECTOR != 0)) {
         r = err_set(err, -EINVAL, "the image '%s' has %" PRIu64 " bytes, not a multiple of 512",
-                    path, size);
+                    spec->path, size);
     }
     if (r == 0) {
         facts->size = size;

@@ -207,6 +207,10 @@ static int add_device_need(struct plan *plan, const struct vdev_host_need *devic
         need.id = plan_keep(plan, err, "%s/%s", strcmp(directory, "/") == 0 ? "" : directory,
                             device->path);
     }
+    if (device->kind == VDEV_HOST_NEED_HELPER && need.id != NULL) {
+        need.kind = RESOURCE_helper;
+        need.id = plan_keep(plan, err, "%s:%s", device->format, need.id);
+    }
     return need.id != NULL ? add(plan, &need, err) : -ENOMEM;
 }
 

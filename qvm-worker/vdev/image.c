@@ -9,6 +9,51 @@
 
 #define DRY_SIZE 512u /* of an image that nobody opened */
 
+/* Whichever of `hostdev` and `format` was read last. */
+static void settle_need(struct vdev_slot *slot)
+{
+    bool is_helpers = slot->image_format == IMAGE_FORMAT_HELPER;
+
+    slot->image_need.kind = is_helpers ? VDEV_HOST_NEED_HELPER : VDEV_HOST_NEED_IMAGE;
+    slot->image_need.format = is_helpers ? slot->image_format_name : NULL;
+}
+
+/* A helper says that it failed, and not why. */
+static int check_full(const struct vdev_slot *slot, const char *where, struct err *err)
+{
+    if (slot->image_format != IMAGE_FORMAT_HELPER || slot->image_keep != IMAGE_KEEP_FULL) {
+        return 0;
+    }
+    return err_set(err, -EINVAL,
+                   "%s: with 'format %s' nobody knows which errors mean that the host has no room: "
+                   "say 'on-error pause' or 'on-error report'",
+                   where, slot->image_format_name);
+}
+
+int vdev_host_read_format(struct vdev_slot *slot, const struct vdev_value *value, struct err *err)
+{
+    static const struct {
+        const char *name;
+        enum image_format format;
+    } rows[] = {{"raw", IMAGE_FORMAT_RAW},
+                {"vhd", IMAGE_FORMAT_VHD},
+                {"vhd-dynamic", IMAGE_FORMAT_HELPER},
+                {"vhdx", IMAGE_FORMAT_HELPER},
+                {"qcow2", IMAGE_FORMAT_HELPER}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (strcmp(value->text, rows[i].name) == 0) {
+            slot->image_format = rows[i].format;
+            slot->image_format_name = rows[i].name;
+            settle_need(slot);
+            return check_full(slot, value->where, err);
+        }
+    }
+    return err_set(err, -EINVAL,
+                   "%s: %s '%s' is not raw, vhd (a fixed one), vhd-dynamic, vhdx or qcow2",
+                   value->where, slot->loaded->module.options[value->option].name, value->text);
+}
+
 int vdev_host_read_image(struct vdev_slot *slot, const struct vdev_value *value, struct err *err)
 {
     const char *text = value->text;
@@ -25,6 +70,7 @@ int vdev_host_read_image(struct vdev_slot *slot, const struct vdev_value *value,
                        value->where, slot->loaded->module.options[value->option].name, value->text);
     }
     slot->image_need = need;
+    settle_need(slot);
     return 0;
 }
 
@@ -36,7 +82,7 @@ int vdev_host_read_on_error(struct vdev_slot *slot, const struct vdev_value *val
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (strcmp(value->text, words[i]) == 0) {
             slot->image_keep = (enum image_keep)i;
-            return 0;
+            return check_full(slot, value->where, err);
         }
     }
     return err_set(err, -EINVAL,
@@ -56,6 +102,7 @@ static int on_image_thread(void *context, struct err *err)
 int vdev_host_open_image(struct vdev_slot *slot, struct err *err)
 {
     struct image_spec spec = {.path = slot->image_need.path,
+                              .format = slot->image_format,
                               .is_read_only = !slot->image_need.can_write,
                               .may_ring = !slot->host->env.has_no_ring,
                               .keep = slot->image_keep,
@@ -73,7 +120,8 @@ int vdev_host_open_image(struct vdev_slot *slot, struct err *err)
     spec.fd = take_fd(&slot->image_fd);
     r = image_create(&spec, &slot->image, err);
     if (r != 0) {
-        (void)err_prefix(err, "%s: ", slot->image_need.where);
+        (void)err_prefix(err, slot->image_need.format != NULL ? "%s: '%s': " : "%s: ",
+                         slot->image_need.where, slot->image_need.path);
     }
     return r;
 }

@@ -190,6 +190,14 @@ static const char *check_option_name(const struct loaded_module *loaded, uint32_
     return NULL;
 }
 
+/* A kind of which a module may have as many as it likes, and needs nothing for them. */
+static bool is_plain(enum vdev_option_kind kind)
+{
+    return kind == VDEV_OPTION_TEXT || kind == VDEV_OPTION_BOOL || kind == VDEV_OPTION_NUMBER ||
+           kind == VDEV_OPTION_PAIR || kind == VDEV_OPTION_FLAG || kind == VDEV_OPTION_ON_ERROR ||
+           kind == VDEV_OPTION_FORMAT;
+}
+
 static const char *count_options(struct loaded_module *loaded)
 {
     bool has_image = false, has_tap = false, has_peer = false, has_backend = false;
@@ -205,13 +213,6 @@ static const char *count_options(struct loaded_module *loaded)
             return check_option_name(loaded, loaded->option_count);
         }
         switch (options[loaded->option_count].kind) {
-        case VDEV_OPTION_TEXT:
-        case VDEV_OPTION_BOOL:
-        case VDEV_OPTION_NUMBER:
-        case VDEV_OPTION_PAIR:
-        case VDEV_OPTION_FLAG:
-        case VDEV_OPTION_ON_ERROR:
-            break;
         case VDEV_OPTION_SHMEM:
             if (loaded->ops.shmem_changed == NULL) {
                 return "its shared memory is wrong";
@@ -248,7 +249,9 @@ static const char *count_options(struct loaded_module *loaded)
             has_backend = true;
             break;
         default:
-            return "an option is of an unknown kind";
+            if (!is_plain(options[loaded->option_count].kind)) {
+                return "an option is of an unknown kind";
+            }
         }
     }
     return NULL;

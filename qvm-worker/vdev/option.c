@@ -234,6 +234,8 @@ static int read_value(struct vdev_slot *slot, struct vdev_value *value, bool is_
         return vdev_host_read_image(slot, value, err);
     case VDEV_OPTION_ON_ERROR:
         return vdev_host_read_on_error(slot, value, err);
+    case VDEV_OPTION_FORMAT:
+        return vdev_host_read_format(slot, value, err);
     case VDEV_OPTION_BOOL:
         if (conf_parse_bool(text, &value->boolean) != 0) {
             return err_set(err, -EINVAL, "%s: %s '%s' is neither on nor off", value->where,

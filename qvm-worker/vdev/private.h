@@ -89,6 +89,8 @@ struct vdev_slot {
     uint64_t batch_ms;                        /* `batch`; 0: none */
     struct vdev_host_need image_need;         /* without a path: the option was not given */
     enum image_keep image_keep;
+    enum image_format image_format;
+    const char *image_format_name;      /* as `format` says; NULL: nothing */
     int image_fd;                       /* until image_create took it */
     struct vdev_host_need network_need; /* without a path: no option was given */
     int network_fd;                     /* -1: none */
@@ -207,6 +209,7 @@ bool vdev_host_has_console(const struct vdev_slot *slot);
 
 /* The image: its option; open it before the device is made; close it after its end. */
 int vdev_host_read_image(struct vdev_slot *slot, const struct vdev_value *value, struct err *err);
+int vdev_host_read_format(struct vdev_slot *slot, const struct vdev_value *value, struct err *err);
 int vdev_host_read_on_error(struct vdev_slot *slot, const struct vdev_value *value,
                             struct err *err);
 int vdev_host_open_image(struct vdev_slot *slot, struct err *err);

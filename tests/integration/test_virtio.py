@@ -270,7 +270,7 @@ class DiskTest(DiskBase):
         os.mkdir(self.path("folder"))
         for hostdev, words in (("odd.img", "has 513 bytes, not a multiple of 512"),
                                ("no.vhd", "is no VHD: it has no footer"),
-                               ("x.qcow2", "images of this format are not supported yet"),
+                               ("x.qcow2", "is named like an image that is not raw: give the 'format'"),
                                ("folder", "folder"), ("missing", "No such file"),
                                ("-", "names no image")):
             with self.subTest(hostdev=hostdev):

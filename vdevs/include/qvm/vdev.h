@@ -63,6 +63,8 @@ enum vdev_option_kind {
                            * that fail. Those that are not reported (of `full`, for which the host
                            * has no room) are kept: the VM is paused, and they are begun again when
                            * it goes on */
+    VDEV_OPTION_FORMAT,   /* `raw`, `vhd` (fixed), `vhd-dynamic`, `vhdx` or `qcow2`: what the image
+                           * is.   Left out: fixed VHD if its name ends in .vhd, else raw */
 };
 
 /* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
