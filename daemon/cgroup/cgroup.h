@@ -26,12 +26,14 @@ struct err;
 
 /* What an instance may take: its RAM, and beside it what qvm, its kernel objects and the page
  * tables need. docs/design.md says how the figures were found. */
-#define CGROUP_MEMORY_BASE     (INT64_C(32) << 20) /* bytes for a VM without RAM and vCPUs */
-#define CGROUP_MEMORY_PER_VCPU (INT64_C(1) << 20)
-#define CGROUP_MEMORY_SHARE    64 /* and the 64th part of the RAM: page tables, twice */
-#define CGROUP_PIDS_BASE       64 /* threads and processes beside the vCPUs */
-#define CGROUP_WEIGHT_PER_VCPU 100
-#define CGROUP_WEIGHT_MAX      10000
+#define CGROUP_MEMORY_BASE       (INT64_C(32) << 20) /* bytes for a VM without RAM and vCPUs */
+#define CGROUP_MEMORY_PER_VCPU   (INT64_C(1) << 20)
+#define CGROUP_MEMORY_SHARE      64 /* and the 64th part of the RAM: page tables, twice */
+#define CGROUP_PIDS_BASE         64 /* threads and processes beside the vCPUs */
+#define CGROUP_MEMORY_PER_HELPER (INT64_C(96) << 20) /* its tables of an image, and data */
+#define CGROUP_PIDS_PER_HELPER   80
+#define CGROUP_WEIGHT_PER_VCPU   100
+#define CGROUP_WEIGHT_MAX        10000
 
 /* `setting`: CGROUP_AUTO (CGROUP_HOLDER, when it is there and delegated), CGROUP_NONE, or the
  * absolute path of a group, which is made if it is missing. `err`: the named one cannot be had. */
@@ -60,6 +62,7 @@ bool cgroup_is_there(int fd);
 /* What the instance may take from now on. */
 struct cgroup_limits {
     int64_t ram, vcpus;
+    int64_t helpers;   /* processes beside the qvm */
     int64_t page_size; /* `ram` is in huge pages (hugetlb) of that size; 0: it is not */
     unsigned weight;   /* of one vCPU's CPU time; CGROUP_WEIGHT_PER_VCPU as others */
 };

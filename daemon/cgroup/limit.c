@@ -116,7 +116,8 @@ int cgroup_limit(const struct cgroups *cgroups, int fd, const struct cgroup_limi
                  struct err *err)
 {
     int64_t ram = limits->ram, vcpus = limits->vcpus, weight = vcpus * limits->weight;
-    int64_t memory = cgroup_memory_max(ram, vcpus);
+    int64_t memory = cgroup_memory_max(ram, vcpus) + limits->helpers * CGROUP_MEMORY_PER_HELPER;
+    int64_t pids = CGROUP_PIDS_BASE + vcpus + limits->helpers * CGROUP_PIDS_PER_HELPER;
     int r = 0;
 
     if (fd < 0) {
@@ -129,7 +130,7 @@ int cgroup_limit(const struct cgroups *cgroups, int fd, const struct cgroup_limi
     }
     r = r == 0 ? set(cgroups, fd, CONTROLLER_memory, "memory.max", memory, err) : r;
     if (r == 0) {
-        r = set(cgroups, fd, CONTROLLER_pids, "pids.max", CGROUP_PIDS_BASE + vcpus, err);
+        r = set(cgroups, fd, CONTROLLER_pids, "pids.max", pids, err);
     }
     return r == 0 ? set(cgroups, fd, CONTROLLER_cpu, "cpu.weight", weight, err) : r;
 }

@@ -11,6 +11,7 @@
 #include "daemon/guest/device.h"
 #include "daemon/guest/events.h"
 #include "daemon/guest/exit_watch.h"
+#include "daemon/guest/helper.h"
 #include "daemon/guest/inside.h"
 #include "daemon/worker/instance_dir.h"
 #include "daemon/worker/spare.h"
@@ -109,6 +110,7 @@ static void adopt(struct guest *guest)
     }
     count_claims(guest);
     guest->is_shot = guest->instance.reason == REASON_killed;
+    guest_helpers_adopt(guest);
     r = watch(guest, &err);
     if (r == -ESRCH) {
         guest_bury(guest, NULL);
@@ -241,6 +243,7 @@ void guests_adopt(struct guests *guests)
 
     guests_tell_of_store(guests);
     release_the_dead(guests);
+    guests_helpers_sweep(guests);
     TAILQ_FOREACH(guest, &guests->list, link)
     {
         int r = store_instance_last(guests->env.store, guest->name, &guest->instance, &err);

@@ -1,6 +1,9 @@
-/* What a qvm has asked for, between the question and the answer: for grant.c and claim.c alone. */
+/* What a qvm has asked for, between the question and the answer: for grant.c, claim.c and those
+ * below them alone. */
 #ifndef QVM_DAEMON_GUEST_ASK_H
 #define QVM_DAEMON_GUEST_ASK_H
+
+#include <string.h>
 
 #include "daemon/guest/inside.h"
 #include "daemon/guest/place.h"
@@ -39,14 +42,24 @@ struct guest_ask {
     struct hand *hand;
     ask_then_fn then;      /* when all of them were */
     struct taking *taking; /* devices; NULL: none */
+    void (*on_helpers)(struct guest *guest, size_t bad, const struct err *why);
     void (*on_taken)(struct guest *guest, size_t bad, struct hand *keeper, const struct err *err);
 };
 
 static inline bool ask_is_file(const struct wanted *item)
 {
     return item->kind == RESOURCE_file || item->kind == RESOURCE_stream ||
-           item->kind == RESOURCE_socket;
+           item->kind == RESOURCE_socket || item->kind == RESOURCE_helper;
 }
+
+/* The path of a file that a hand opens, or the id of whatever else it is. */
+static inline const char *ask_path(const struct wanted *item)
+{
+    return item->kind == RESOURCE_helper ? strchr(item->id, ':') + 1 : item->id;
+}
+
+/* Add the items of a packet. -EMSGSIZE, -EINVAL: it asks for too much, or for what nobody has. */
+int guest_ask_copy(struct guest_ask *ask, const struct msg_ask *packet, struct err *err);
 
 /* Let `keeper`, in whose callback we are, grant what it keeps, and call `then`; NULL: it keeps
  * nothing, and `then` is called at once. A failure ends the qvm. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/cgroup/cgroup.h"
+#include "daemon/guest/helper.h"
 #include "daemon/guest/inside.h"
 #include "daemon/guest/place.h"
 #include "daemon/partition.h"
@@ -104,8 +105,10 @@ static int limit_cpus(const struct guest *guest, const struct partition *partiti
 int guest_cgroup_limit(const struct guest *guest, const struct partition *partition,
                        const struct place *place, struct err *err)
 {
-    struct cgroup_limits limits = {
-        .ram = guest->memory, .vcpus = guest->vcpus, .weight = CGROUP_WEIGHT_PER_VCPU};
+    struct cgroup_limits limits = {.ram = guest->memory,
+                                   .vcpus = guest->vcpus,
+                                   .weight = CGROUP_WEIGHT_PER_VCPU,
+                                   .helpers = (int64_t)guest_helpers_asked(guest)};
     int r;
 
     if (partition != NULL) {
@@ -127,7 +130,9 @@ int guest_cgroup_limit(const struct guest *guest, const struct partition *partit
 
 void guest_cgroup_end(struct guest *guest)
 {
-    cgroup_kill(guest->cgroup_fd);
+    if (!guest_helpers_are_ending(guest)) { /* else they have something to write first */
+        cgroup_kill(guest->cgroup_fd);
+    }
     cleanup_close(&guest->cgroup_fd);
 }
 

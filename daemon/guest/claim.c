@@ -213,7 +213,7 @@ int guest_ask_claim(struct guest *guest, size_t *bad, struct err *err)
         claims->items[claims->count++] = (struct reserve_item){
             .kind = item->kind,
             .id = *item->identity != '\0' ? item->identity : item->id,
-            .name = item->id,
+            .name = ask_path(item),
             .place = item->where,
             .amount = item->amount,
             .is_exclusive = item->is_exclusive,

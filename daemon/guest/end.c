@@ -7,6 +7,7 @@
 
 #include "daemon/cgroup/cgroup.h"
 #include "daemon/guest/cable.h"
+#include "daemon/guest/helper.h"
 #include "daemon/guest/inside.h"
 #include "daemon/worker/instance_dir.h"
 #include "proto/base/cleanup.h"
@@ -167,6 +168,7 @@ void guest_bury(struct guest *guest, const struct worker_end *end)
     worker_destroy(take_ptr(guest->worker));
     guest_shmem_end(guest);
     cleanup_close(&guest->dir_fd);
+    guest_helpers_end(guest);
     guest_cgroup_end(guest); /* and whoever else belonged to the instance */
     step = (struct life_step){
         .reason = cause.reason,

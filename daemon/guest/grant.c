@@ -8,37 +8,16 @@
 #include "daemon/guest/ask.h"
 #include "daemon/guest/cable.h"
 #include "daemon/guest/device.h"
+#include "daemon/guest/helper.h"
 #include "daemon/guest/tap.h"
 #include "daemon/hand/hand.h"
 #include "daemon/host/kvm.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/lend.h"
 #include "proto/base/log.h"
-#include "proto/shmem.h"
 #include "proto/words.h"
 
 #define OPEN_MS 10000 /* for all files of a guest together */
-
-void guest_ask_drop(struct guest *guest)
-{
-    struct guest_ask *ask = take_ptr(guest->ask);
-
-    if (ask == NULL) {
-        return;
-    }
-    if (ask->hand != NULL) {
-        hand_cancel(ask->hand);
-    }
-    for (size_t i = 0; i < ask->count; i++) {
-        free(ask->items[i].id);
-        free(ask->items[i].where);
-        free(ask->items[i].vdev);
-        cleanup_close(&ask->items[i].fd);
-        cleanup_close(&ask->items[i].other_fd);
-    }
-    free(ask->taking);
-    free(ask);
-}
 
 void guest_file_code(struct err *err)
 {
@@ -180,6 +159,28 @@ static void grant_taps(struct guest *guest)
     }
 }
 
+static void on_helpers(struct guest *guest, size_t bad, const struct err *why)
+{
+    if (why->code != 0) {
+        deny(guest, bad, why);
+    } else {
+        grant_taps(guest);
+    }
+}
+
+static void grant_helpers(struct guest *guest)
+{
+    struct err err = {0};
+    size_t bad = guest->ask->count;
+    int r = guest_helpers_start(guest, &bad, on_helpers, &err);
+
+    if (r > 0) {
+        grant_taps(guest);
+    } else if (r < 0) {
+        deny(guest, bad, &err);
+    }
+}
+
 static void grant(struct guest *guest, struct hand *keeper)
 {
     const struct guest_ask *ask = guest->ask;
@@ -205,7 +206,7 @@ static void grant(struct guest *guest, struct hand *keeper)
     }
     guest->was_granted = true;
     guest_cables_granted(guest);
-    guest_ask_pass(guest, keeper, grant_taps);
+    guest_ask_pass(guest, keeper, grant_helpers);
 }
 
 /* ---- the claim ---- */
@@ -257,6 +258,9 @@ static void claim_and_grant(struct guest *guest, struct hand *keeper)
 
     if (r == 0) {
         r = open_loggers(guest->ask, &bad, &err);
+    }
+    if (r == 0) {
+        r = guest_helpers_check(guest, &bad, &err);
     }
     if (r == 0) {
         r = guest_cables_take(guest, &bad, &err);
@@ -329,11 +333,11 @@ static void on_opened(void *data, struct hand_result *result)
     if (result->err.code != 0) {
         size_t index = file_index(ask, result->bad);
         const struct guest *holder =
-            result->err.code == -EBUSY ? find_holder(guest, ask->items[index].id) : NULL;
+            result->err.code == -EBUSY ? find_holder(guest, ask_path(&ask->items[index])) : NULL;
 
         if (holder != NULL) {
             (void)err_set(&result->err, -EBUSY, "file '%s' is held by guest '%s' (pid %d)",
-                          ask->items[index].id, holder->name, holder->instance.pid);
+                          ask_path(&ask->items[index]), holder->name, holder->instance.pid);
         }
         deny(guest, index, &result->err);
         return;
@@ -361,7 +365,7 @@ static void prepare(struct guest *guest)
         const struct wanted *item = &ask->items[i];
 
         if (ask_is_file(item)) {
-            files[count++] = (struct hand_file){.path = item->id,
+            files[count++] = (struct hand_file){.path = ask_path(item),
                                                 .is_readable = item->is_readable,
                                                 .is_writable = item->is_writable,
                                                 .is_socket = item->kind == RESOURCE_socket,
@@ -379,66 +383,6 @@ static void prepare(struct guest *guest)
 }
 
 /* ---- the question ---- */
-
-/* Names of one kind are not to look like those of another: claims are compared by them. */
-static int check_name(const struct wanted *item, struct err *err)
-{
-    static const struct {
-        enum resource_kind kind;
-        const char *start;
-    } names[] = {
-        {RESOURCE_directory, "/"},      {RESOURCE_network, "peer:"},   {RESOURCE_network, "tap:"},
-        {RESOURCE_shmem, SHMEM_CREATE}, {RESOURCE_shmem, SHMEM_ALLOW}, {RESOURCE_shmem, SHMEM_DENY},
-    };
-    bool is_checked = false;
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (names[i].kind == item->kind) {
-            is_checked = true;
-            if (strncmp(item->id, names[i].start, strlen(names[i].start)) == 0) {
-                return 0;
-            }
-        }
-    }
-    return !is_checked ? 0
-                       : err_set(err, -EINVAL, "its qvm asks for '%.100s', which is no %s",
-                                 item->id, words_name(&words_resource_kind, (int)item->kind));
-}
-
-static int copy_items(struct guest_ask *ask, const struct msg_ask *packet, struct err *err)
-{
-    if (packet->items_count > GUEST_ASK_MAX - ask->count) {
-        return err_set(err, -EMSGSIZE, "its qvm asks for more than %d things", GUEST_ASK_MAX);
-    }
-    for (size_t i = 0; i < packet->items_count; i++) {
-        const struct msg_resource *from = &packet->items[i];
-        struct wanted *to = &ask->items[ask->count];
-
-        *to = (struct wanted){.kind = (enum resource_kind)from->kind,
-                              .id = strdup(from->id),
-                              .where = strdup(from->where),
-                              .vdev = from->vdev != NULL ? strdup(from->vdev) : NULL,
-                              .amount = from->amount,
-                              .is_writable = from->is_writable,
-                              .is_readable = from->is_readable,
-                              .fd = -1,
-                              .other_fd = -1};
-        ask->count++;
-        if (to->id == NULL || to->where == NULL) {
-            return err_set(err, -ENOMEM, "out of memory");
-        }
-        if (check_name(to, err) < 0) {
-            return -EINVAL;
-        }
-        if (to->kind == RESOURCE_hostcpu ||
-            (to->kind == RESOURCE_cpu && place_read(from, &to->wish, err) < 0)) {
-            return to->kind == RESOURCE_cpu
-                       ? -EINVAL
-                       : err_set(err, -EINVAL, "its qvm asks for a CPU instead of vCPUs");
-        }
-    }
-    return 0;
-}
 
 void guest_on_ask(struct guest *guest, const struct msg_ask *packet)
 {
@@ -458,7 +402,7 @@ void guest_on_ask(struct guest *guest, const struct msg_ask *packet)
         }
         guest->ask->guest = guest;
     }
-    if (copy_items(guest->ask, packet, &err) < 0) {
+    if (guest_ask_copy(guest->ask, packet, &err) < 0) {
         deny(guest, guest->ask->count, &err);
         return;
     }

@@ -9,6 +9,7 @@
 #include "daemon/guest/device.h"
 #include "daemon/guest/dma_watch.h"
 #include "daemon/guest/exit_watch.h"
+#include "daemon/guest/helper.h"
 #include "daemon/guest/inside.h"
 #include "daemon/guest/many.h"
 #include "daemon/host/clock.h"
@@ -214,6 +215,7 @@ void guest_forget(struct guest *guest, int code, const char *why)
     guest_acts_fail(guest, code, why);
     guest_dumps_fail(guest, code, why);
     guest_ask_drop(guest);
+    guest_helpers_drop(guest);
     worker_destroy(take_ptr(guest->worker));
     feed_destroy(take_ptr(guest->feed));
     console_ring_unmap(take_ptr(guest->ring));
@@ -328,6 +330,7 @@ void guests_destroy(struct guests *guests)
         guest_forget(guest, -ECANCELED, "qvmd is ending; guests go on without it");
     }
     guests_cables_close(guests);
+    guests_helpers_drop(guests);
     guest_release_drop_all(guests);
     guests_devices_sweep_end(guests);
     guests_device_clear_end(guests);

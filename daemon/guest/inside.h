@@ -21,6 +21,7 @@ struct dma_watch;
 struct exit_watch;
 struct feed;
 struct guest_ask;
+struct helper;
 struct guest_figures;
 struct guest_release;
 struct giving;
@@ -40,6 +41,7 @@ LIST_HEAD(release_list, guest_release);
 LIST_HEAD(many_list, many);
 LIST_HEAD(cable_list, cable);
 LIST_HEAD(leavers_list, leavers);
+LIST_HEAD(helper_list, helper);
 
 struct guests {
     struct guests_env env;
@@ -67,6 +69,7 @@ struct guests {
     bool has_leavings; /* control groups that could not be removed yet */
     struct spares *spares;
     struct cable_list cables;
+    struct helper_list ending; /* of dead instances */
 };
 
 struct guest {
@@ -89,6 +92,7 @@ struct guest {
     char down_why[WORKER_TEXT_SIZE]; /* why there was no conversation the last time */
     int dir_fd, cgroup_fd;           /* of the instance; -1: none */
     struct guest_ask *ask;           /* its qvm asked and has no answer yet */
+    struct helper_list helpers;      /* of the live instance */
     struct hand *receiver;           /* that receives what its qvm sent */
     bool was_granted;
     bool is_wary;      /* of what its qvm sends: guest_be_wary() */

@@ -113,6 +113,16 @@ static const char VERSION_6[] = "CREATE TABLE device("
                                 " trouble TEXT NOT NULL"
                                 ") STRICT, WITHOUT ROWID;";
 
-const char *const store_migrations[] = {VERSION_1, VERSION_2, VERSION_3,
-                                        VERSION_4, VERSION_5, VERSION_6};
+/* Processes that serve a guest's images beside its qvm. */
+static const char VERSION_7[] = "CREATE TABLE helper("
+                                " instance INTEGER NOT NULL REFERENCES instance(id)"
+                                " ON DELETE CASCADE,"
+                                " pid INTEGER NOT NULL,"
+                                " start_ticks INTEGER NOT NULL,"
+                                " path TEXT NOT NULL,"
+                                " PRIMARY KEY(instance, pid)"
+                                ") STRICT, WITHOUT ROWID;";
+
+const char *const store_migrations[] = {VERSION_1, VERSION_2, VERSION_3, VERSION_4,
+                                        VERSION_5, VERSION_6, VERSION_7};
 const size_t store_migration_count = ARRAY_LEN(store_migrations);

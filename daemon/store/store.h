@@ -207,6 +207,26 @@ int store_device_get(struct store *store, const char *bdf, struct store_device *
 int store_devices_list(struct store *store, struct store_device **devices, size_t *count,
                        struct err *err);
 
+/* ---- processes that serve images beside a qvm ---- */
+
+struct store_helper {
+    pid_t pid;
+    uint64_t start_ticks; /* as of an instance, whose boot id it has */
+    char *path;           /* of the image */
+    int64_t instance;     /* these two are read, and not written */
+    char boot_id[STORE_BOOT_ID_SIZE];
+};
+
+/* Before it runs its program. */
+int store_helper_put(struct store *store, int64_t instance, const struct store_helper *helper,
+                     struct err *err);
+/* It has ended; one that is not there has, too. */
+int store_helper_end(struct store *store, int64_t instance, pid_t pid, struct err *err);
+/* Those of an instance, or (0) of all that have ended; to be freed by store_helpers_free(). */
+int store_helpers_list(struct store *store, int64_t instance, struct store_helper **helpers,
+                       size_t *count, struct err *err);
+void store_helpers_free(struct store_helper *helpers, size_t count);
+
 /* ---- instances: one per run ---- */
 
 struct store_instance {

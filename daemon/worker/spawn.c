@@ -190,6 +190,11 @@ static pid_t fork_with_pidfd(const struct spawn_birth *birth, uint64_t flags, in
     return pid < 0 ? -errno : pid;
 }
 
+pid_t spawn_fork(const struct spawn_birth *birth, int *pidfd)
+{
+    return fork_with_pidfd(birth, common.has_namespaces ? NAMESPACES : 0, pidfd);
+}
+
 pid_t spawn_birth(const struct spawn_birth *birth, int *pidfd)
 {
     pid_t pid = fork_with_pidfd(birth, common.has_namespaces ? NAMESPACES : 0, pidfd);

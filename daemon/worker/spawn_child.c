@@ -83,7 +83,8 @@ static void place_descriptors(const struct spawn_birth *birth, struct own *own)
 static void place_vdevs(const struct own *own, bool has_namespaces)
 {
     const char *step = "";
-    int fd = has_namespaces ? spawn_child_tree(own->vdevs, &step) : own->vdevs;
+    const struct spawn_extra vdevs = {.fd = own->vdevs, .name = "vdevs"};
+    int fd = has_namespaces ? spawn_child_tree(&vdevs, 1, &step) : own->vdevs;
 
     if (fd < 0) {
         spawn_child_fail(own->talk, step);
@@ -93,7 +94,7 @@ static void place_vdevs(const struct own *own, bool has_namespaces)
     }
 }
 
-static void reset_signals(void)
+void spawn_child_reset_signals(void)
 {
     const struct sigaction usual = {.sa_handler = SIG_DFL};
     sigset_t none;
@@ -171,7 +172,7 @@ void spawn_child(const struct spawn_birth *birth, const struct spawn_common *com
     struct own own = {.parent = common->parent_pidfd};
 
     place_descriptors(birth, &own);
-    reset_signals();
+    spawn_child_reset_signals();
     (void)umask(0);
     if (setsid() < 0 || chdir("/") < 0) {
         spawn_child_fail(own.talk, "session");

@@ -3,6 +3,7 @@
 #define QVM_DAEMON_WORKER_SPAWN_INSIDE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -49,9 +50,27 @@ spawn_child(const struct spawn_birth *birth, const struct spawn_common *common);
 
 void __attribute__((noreturn)) spawn_child_fail(int talk_fd, const char *step);
 
+/* What a tree holds besides libraries. */
+struct spawn_extra {
+    int fd;             /* of it, on the host */
+    const char *parent; /* a directory that is made for it; NULL: the root */
+    const char *name;   /* below the root, with its parent */
+    bool is_file;       /* false: a directory */
+    bool is_device;     /* a file that is one */
+    bool is_writable;
+};
+#define SPAWN_EXTRAS_MAX 2
+
 /* Leave the host's tree of files for one that is read-only and holds the directories of libraries
- * and, as "/vdevs", the directory behind `vdev_fd`. Returns a descriptor of "/vdevs", from which
- * no way leads back. On failure `*step` says at what, errno why, and it returns -1. */
-int spawn_child_tree(int vdev_fd, const char **step);
+ * and `extras`. Returns a descriptor (O_PATH) of the first of these, from which no way leads back.
+ * On failure `*step` says at what, errno why, and it returns -1. */
+int spawn_child_tree(const struct spawn_extra *extras, size_t count, const char **step);
+
+/* In the child that is a copy of us: default actions for all signals, none blocked. */
+void spawn_child_reset_signals(void);
+
+/* Fork for `birth`, of which the group and where it talks count, into namespaces of its own where
+ * there are any. 0: we are the child. */
+pid_t spawn_fork(const struct spawn_birth *birth, int *pidfd);
 
 #endif

@@ -15,8 +15,6 @@
 #include "daemon/worker/spawn_inside.h"
 #include "proto/base/cleanup.h"
 
-#define VDEVS "vdevs"
-
 enum kind { KIND_PARENT, KIND_TREE, KIND_FILE };
 
 struct entry {
@@ -37,11 +35,10 @@ struct found {
     char link[PATH_MAX];
 };
 
-/* A mount of its own of what is there, read-only. */
-static int clone_mount(int dir_fd, const char *path, unsigned flags)
+/* A mount of its own of what is there. */
+static int clone_mount(int dir_fd, const char *path, unsigned flags, uint64_t more)
 {
-    struct mount_attr attributes = {.attr_set =
-                                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+    struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NOSUID | more};
     auto_close int fd = open_tree(dir_fd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
 
     if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0) {
@@ -61,7 +58,7 @@ static int find(int root_fd, const struct entry *entry, struct found *found)
     if (size >= 0 || errno == ENOENT) {
         return 0;
     }
-    found->clone = clone_mount(root_fd, entry->path, 0);
+    found->clone = clone_mount(root_fd, entry->path, 0, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV);
     return found->clone < 0 ? -1 : 0;
 }
 
@@ -137,7 +134,18 @@ static int leave_old_root(void)
     return mount_setattr(AT_FDCWD, "/", 0, &attributes, sizeof(attributes));
 }
 
-static int find_all(int vdev_fd, struct found *found, int *vdevs)
+static int find_extra(const struct spawn_extra *extra, struct found *found)
+{
+    uint64_t more = (extra->is_writable ? 0 : MOUNT_ATTR_RDONLY) |
+                    (extra->is_file ? MOUNT_ATTR_NOEXEC : 0) | /* modules are mapped to be run */
+                    (extra->is_device ? 0 : MOUNT_ATTR_NODEV);
+
+    found->clone = clone_mount(extra->fd, "", AT_EMPTY_PATH, more);
+    return found->clone < 0 ? -1 : 0;
+}
+
+static int find_all(const struct spawn_extra *extras, size_t count, struct found *found,
+                    struct found *its)
 {
     auto_close int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
@@ -149,17 +157,34 @@ static int find_all(int vdev_fd, struct found *found, int *vdevs)
             return -1;
         }
     }
-    *vdevs = clone_mount(vdev_fd, "", AT_EMPTY_PATH);
-    return *vdevs < 0 ? -1 : 0;
+    for (size_t i = 0; i < count; i++) {
+        if (find_extra(&extras[i], &its[i]) < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
-int spawn_child_tree(int vdev_fd, const char **step)
+static int put_extras(const struct spawn_extra *extras, size_t count, struct found *its)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct entry entry = {extras[i].is_file ? KIND_FILE : KIND_TREE, extras[i].name};
+
+        if ((extras[i].parent != NULL && mkdir(extras[i].parent, 0755) < 0) ||
+            put(&entry, &its[i]) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int spawn_child_tree(const struct spawn_extra *extras, size_t count, const char **step)
 {
     static struct found found[ARRAY_LEN(entries)];
-    int vdevs = -1;
+    static struct found its[SPAWN_EXTRAS_MAX];
 
     *step = "finding the libraries";
-    if (find_all(vdev_fd, found, &vdevs) < 0) {
+    if (find_all(extras, count, found, its) < 0) {
         return -1;
     }
     *step = "a file system of its own";
@@ -168,9 +193,9 @@ int spawn_child_tree(int vdev_fd, const char **step)
         return -1;
     }
     *step = "libraries in its file system";
-    if (fill(found) < 0 || mkdir(VDEVS, 0755) < 0 || attach(&vdevs, VDEVS) < 0) {
+    if (fill(found) < 0 || put_extras(extras, count, its) < 0) {
         return -1;
     }
     *step = "leaving the host's file system";
-    return leave_old_root() < 0 ? -1 : open("/" VDEVS, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return leave_old_root() < 0 ? -1 : open(extras[0].name, O_PATH | O_CLOEXEC);
 }

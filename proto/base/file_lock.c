@@ -112,6 +112,13 @@ int file_lock(int fd, bool is_writable, const char *path, struct err *err)
     return r == 0 ? 0 : err_sys(err, r, "cannot lock '%s'", path);
 }
 
+int file_unlock(int fd)
+{
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
 int file_lock_wait(int fd, const char *path, struct err *err)
 {
     int r = set(fd, F_OFD_SETLKW, F_WRLCK, USED_BASE + WRITE, PERM_END - WRITE);

@@ -12,6 +12,9 @@ struct err;
  * that has no locks refuses writers alone. */
 int file_lock(int fd, bool is_writable, const char *path, struct err *err);
 
+/* Let go of what file_lock() locked: -1 and errno on failure. */
+int file_unlock(int fd);
+
 /* Wait for as long as it takes until no lock for writing is left. `fd` is open for writing. */
 int file_lock_wait(int fd, const char *path, struct err *err);
 

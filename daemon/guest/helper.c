@@ -1,0 +1,486 @@
+#include "daemon/guest/helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/crash_point.h"
+#include "daemon/guest/ask.h"
+#include "daemon/worker/helper_spawn.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/file_lock.h"
+#include "proto/base/log.h"
+
+#define START_MS 10000 /* until it serves; its image may lie on a slow disk */
+#define END_MS   10000 /* to write what it has; then it is killed */
+
+struct helper {
+    LIST_ENTRY(helper) link; /* of its guest, or of those that are ending */
+    struct guests *guests;
+    struct guest *guest; /* NULL: it is ending */
+    int64_t instance;
+    char *path; /* of the image */
+    pid_t pid;
+    int pidfd, talk_fd, words_fd;
+    size_t item; /* of the ask */
+    bool is_listed, is_starting, is_late;
+    uv_poll_t life, talk;
+    uv_timer_t timer;
+    int open_handles;
+};
+
+size_t guest_helpers_asked(const struct guest *guest)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; guest->ask != NULL && i < guest->ask->count; i++) {
+        count += guest->ask->items[i].kind == RESOURCE_helper;
+    }
+    return count;
+}
+
+int guest_helpers_check(const struct guest *guest, size_t *bad, struct err *err)
+{
+    for (size_t i = 0; i < guest->ask->count; i++) {
+        const struct wanted *item = &guest->ask->items[i];
+
+        if (item->kind != RESOURCE_helper) {
+            continue;
+        }
+        *bad = i;
+        if (item->is_kept) {
+            return err_set(err, -EINVAL,
+                           "'%s' lies on a file system that another program or host serves: only "
+                           "'format raw' and 'format vhd' can be there",
+                           ask_path(item));
+        }
+        if (strncmp(item->identity, "file:", 5) != 0) {
+            return err_set(err, -EINVAL, "'%s' is not a regular file", ask_path(item));
+        }
+    }
+    return 0;
+}
+
+/* ---- its handles ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct helper *helper = handle->data;
+
+    helper->open_handles--;
+    if (helper->open_handles == 0) {
+        cleanup_close(&helper->pidfd);
+        cleanup_close(&helper->talk_fd);
+        cleanup_close(&helper->words_fd);
+        free(helper->path);
+        free(helper);
+    }
+}
+
+static void stop_talk(struct helper *helper)
+{
+    (void)uv_timer_stop(&helper->timer);
+    if (helper->talk_fd >= 0 && uv_is_closing((uv_handle_t *)&helper->talk) == 0) {
+        uv_close((uv_handle_t *)&helper->talk, on_closed);
+    }
+}
+
+static void leave_list(struct helper *helper)
+{
+    if (helper->is_listed) {
+        LIST_REMOVE(helper, link);
+        helper->is_listed = false;
+    }
+    helper->guest = NULL;
+}
+
+static void forget(struct helper *helper)
+{
+    leave_list(helper);
+    stop_talk(helper);
+    if (uv_is_closing((uv_handle_t *)&helper->life) == 0) {
+        uv_close((uv_handle_t *)&helper->life, on_closed);
+        uv_close((uv_handle_t *)&helper->timer, on_closed);
+    }
+}
+
+/* ---- its end ---- */
+
+static void describe_end(const struct helper *helper, char *text, size_t size)
+{
+    siginfo_t info = {0};
+    char words[512];
+
+    helper_read_words(helper->words_fd, words, sizeof(words));
+    if (waitid(P_PIDFD, (id_t)helper->pidfd, &info, WEXITED | WNOHANG) != 0 || info.si_pid == 0) {
+        (void)snprintf(text, size, "it has ended");
+    } else if (words[0] != '\0') {
+        (void)snprintf(text, size, "%s", words);
+    } else if (info.si_code == CLD_EXITED) {
+        (void)snprintf(text, size, "it ended with status %d", info.si_status);
+    } else {
+        (void)snprintf(text, size, "it was ended by signal %d (%s)", info.si_status,
+                       strsignal(info.si_status));
+    }
+}
+
+/* The one that we wait for, or all of them. */
+static void tell_asker(struct guest *guest, size_t bad, const struct err *why)
+{
+    const struct helper *helper;
+
+    if (guest->ask == NULL || guest->ask->on_helpers == NULL) {
+        return; /* somebody has refused it meanwhile */
+    }
+    LIST_FOREACH(helper, &guest->helpers, link)
+    {
+        if (why->code == 0 && helper->is_starting) {
+            return;
+        }
+    }
+    take_ptr(guest->ask->on_helpers)(guest, bad, why);
+}
+
+static void fail_start(struct helper *helper, const char *what)
+{
+    struct guest *guest = helper->guest;
+    size_t item = helper->item;
+    struct err err = {0};
+
+    if (helper->is_late) {
+        (void)err_set(&err, -ETIMEDOUT, "'%s': its helper does not serve it within %d s",
+                      helper->path, START_MS / 1000);
+    } else {
+        (void)err_set(&err, -EINVAL, "'%s': %s", helper->path, what);
+    }
+    forget(helper);
+    tell_asker(guest, item, &err);
+}
+
+static void tell_lost(struct helper *helper, const char *what)
+{
+    struct guest *guest = helper->guest;
+    char text[STORE_MESSAGE_SIZE];
+
+    (void)snprintf(text, sizeof(text),
+                   "the helper (pid %d) of '%s' is gone: %s; its disk fails from now on, until the "
+                   "guest is started anew",
+                   helper->pid, helper->path, what);
+    log_warn("guest: helper lost guest=%s why=\"%s\"", guest->name, text);
+    guest_tell(guest, "helper-lost", text, 0);
+}
+
+static void on_gone(uv_poll_t *poll_handle, int status, int events)
+{
+    struct helper *helper = poll_handle->data;
+    struct pollfd ended = {.fd = helper->pidfd, .events = POLLIN};
+    char what[STORE_MESSAGE_SIZE / 2];
+
+    (void)events;
+    if (poll(&ended, 1, 0) != 1 || (ended.revents & POLLIN) == 0) {
+        log_error("guest: told of an end that was none pid=%d status=%d", helper->pid, status);
+        return;
+    }
+    describe_end(helper, what, sizeof(what));
+    (void)store_helper_end(helper->guests->env.store, helper->instance, helper->pid, NULL);
+    crash_point("end of a helper written"); /* who finds the row again finds no such process */
+    if (helper->guest == NULL) {
+        forget(helper);
+    } else if (helper->is_starting) {
+        fail_start(helper, what);
+    } else {
+        tell_lost(helper, what);
+        forget(helper);
+    }
+}
+
+static void on_late(uv_timer_t *timer)
+{
+    struct helper *helper = timer->data;
+
+    helper->is_late = true;
+    (void)process_signal(helper->pidfd, SIGKILL, NULL); /* gone already: its end comes */
+}
+
+/* It writes what it has not written yet: tables of the image, which a killed one would lose, and
+ * with them data that a guest wrote and did not flush. One that does not serve has nothing. */
+static void end(struct helper *helper)
+{
+    int how = helper->is_starting ? SIGKILL : SIGTERM;
+
+    leave_list(helper);
+    LIST_INSERT_HEAD(&helper->guests->ending, helper, link);
+    helper->is_listed = true;
+    stop_talk(helper);
+    (void)process_signal(helper->pidfd, how, NULL);           /* gone already: its end comes */
+    (void)uv_timer_start(&helper->timer, on_late, END_MS, 0); /* cannot fail */
+}
+
+/* ---- its beginning ---- */
+
+static struct helper *make(struct guests *guests, struct guest *guest, int64_t instance,
+                           const char *path)
+{
+    struct helper *helper = calloc(1, sizeof(*helper));
+
+    if (helper == NULL || (helper->path = strdup(path)) == NULL) {
+        free(helper);
+        return NULL;
+    }
+    helper->guests = guests;
+    helper->guest = guest;
+    helper->instance = instance;
+    helper->pidfd = helper->talk_fd = helper->words_fd = -1;
+    return helper;
+}
+
+static int watch(struct helper *helper, struct err *err)
+{
+    uv_loop_t *loop = helper->guests->env.loop;
+
+    if (uv_poll_init(loop, &helper->life, helper->pidfd) != 0) {
+        return err_set(err, -ENOMEM, "cannot watch a helper");
+    }
+    (void)uv_timer_init(loop, &helper->timer); /* cannot fail */
+    helper->life.data = helper->timer.data = helper->talk.data = helper;
+    helper->open_handles = 2;
+    (void)uv_poll_start(&helper->life, UV_READABLE, on_gone); /* cannot fail */
+    if (helper->guest != NULL) {
+        LIST_INSERT_HEAD(&helper->guest->helpers, helper, link);
+        helper->is_listed = true;
+    }
+    return 0;
+}
+
+/* It says something when it serves, and nothing before; if it ends, its end is what counts. */
+static void on_talk(uv_poll_t *poll_handle, int status, int events)
+{
+    struct helper *helper = poll_handle->data;
+    struct err none = {0};
+    char byte;
+
+    (void)events;
+    if (status == 0 && recv(helper->talk_fd, &byte, 1, MSG_DONTWAIT) == 1) {
+        crash_point("helper serves");
+        helper->is_starting = false;
+        stop_talk(helper);
+        tell_asker(helper->guest, 0, &none);
+    } else if (status != 0 || errno != EAGAIN) {
+        (void)uv_poll_stop(&helper->talk);
+    }
+}
+
+/* What was born is written down, and then let go. */
+static int begin(struct helper *helper, struct helper_born *born, struct err *err)
+{
+    struct process_id id = {0};
+    struct store_helper row = {.pid = born->pid, .path = helper->path};
+    int r;
+
+    helper->pid = born->pid;
+    helper->pidfd = born->pidfd;
+    helper->words_fd = born->words_fd;
+    r = process_identify(born->pid, &id, err);
+    row.start_ticks = id.start_ticks;
+    r = r == 0 ? store_helper_put(helper->guests->env.store, helper->instance, &row, err) : r;
+    r = r == 0 ? watch(helper, err) : r;
+    if (r != 0) {
+        cleanup_close(&born->talk_fd); /* which ends it */
+        return r;
+    }
+    crash_point("helper written");
+    helper->is_starting = true;
+    if (uv_poll_init(helper->guests->env.loop, &helper->talk, born->talk_fd) == 0) {
+        helper->talk_fd = born->talk_fd;
+        helper->open_handles++;
+        (void)uv_poll_start(&helper->talk, UV_READABLE, on_talk); /* cannot fail */
+    }
+    (void)uv_timer_start(&helper->timer, on_late, START_MS, 0); /* cannot fail */
+    r = helper->talk_fd >= 0 ? helper_let_go(born, err) : err_set(err, -ENOMEM, "out of memory");
+    crash_point("helper let go");
+    return r;
+}
+
+static int start_one(struct guest *guest, size_t index, struct err *err)
+{
+    struct wanted *item = &guest->ask->items[index];
+    struct helper *helper = make(guest->all, guest, guest->instance.id, ask_path(item));
+    struct helper_request request = {.is_writable = item->is_writable,
+                                     .owner = guest->owner,
+                                     .image_fd = item->fd,
+                                     .dir_fd = guest->dir_fd,
+                                     .cgroup_fd = guest->cgroup_fd};
+    struct helper_born born = {.pidfd = -1, .talk_fd = -1, .words_fd = -1, .socket_fd = -1};
+    char format[16];
+    int r;
+
+    if (helper == NULL) {
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    helper->item = index;
+    (void)snprintf(format, sizeof(format), "%.*s", (int)(strchr(item->id, ':') - item->id),
+                   item->id);
+    request.format = format;
+    /* It locks the image itself, and would meet our lock. Whoever is between is told. */
+    r = file_unlock(item->fd) == 0 ? 0 : err_sys(err, -errno, "cannot unlock '%s'", helper->path);
+    r = r == 0 ? helper_spawn(&request, &born, err) : r;
+    if (r != 0) {
+        free(helper->path);
+        free(helper);
+        return r;
+    }
+    crash_point("helper made");
+    cleanup_close(&item->fd);
+    item->fd = born.socket_fd;
+    r = begin(helper, &born, err);
+    if (r != 0 && helper->open_handles == 0) {
+        cleanup_close(&helper->pidfd);
+        cleanup_close(&helper->words_fd);
+        free(helper->path);
+        free(helper);
+    } else if (r != 0) {
+        end(helper);
+    }
+    return r;
+}
+
+int guest_helpers_start(struct guest *guest, size_t *bad,
+                        void (*done)(struct guest *guest, size_t bad, const struct err *why),
+                        struct err *err)
+{
+    struct guest_ask *ask = guest->ask;
+    int r = guest_helpers_asked(guest) == 0 ? 1 : 0;
+
+    if (r == 0) {
+        ask->on_helpers = done;
+    }
+    for (size_t i = 0; r == 0 && i < ask->count; i++) {
+        *bad = i;
+        r = ask->items[i].kind == RESOURCE_helper ? start_one(guest, i, err) : 0;
+        if (r != 0) {
+            ask->on_helpers = NULL;
+        }
+    }
+    return r;
+}
+
+/* ---- those of earlier ones ---- */
+
+/* -ESRCH: it is gone, and so is its row. */
+static int find(struct helper *helper, const struct store_helper *row, const char *boot_id,
+                struct err *err)
+{
+    struct process_id id = {.pid = row->pid, .start_ticks = row->start_ticks};
+    int r;
+
+    helper->pid = row->pid;
+    (void)snprintf(id.boot_id, sizeof(id.boot_id), "%s", boot_id);
+    r = process_open(&id, &helper->pidfd, err);
+    r = r == 0 ? watch(helper, err) : r;
+    if (r == -ESRCH) {
+        (void)store_helper_end(helper->guests->env.store, helper->instance, row->pid, NULL);
+    }
+    return r;
+}
+
+/* Those of a guest that may live go on, and those of dead instances (no guest) end. */
+static void adopt(struct guests *guests, struct guest *guest, const struct store_helper *row)
+{
+    struct helper *helper = make(guests, guest, row->instance, row->path);
+    struct err err = {0};
+    int r = helper != NULL ? find(helper, row, row->boot_id, &err)
+                           : err_set(&err, -ENOMEM, "out of memory");
+
+    if (r == 0 && guest == NULL) {
+        end(helper);
+    }
+    if (r == 0) {
+        return;
+    }
+    if (r != -ESRCH) {
+        log_error("adopt: cannot watch a helper pid=%d why=\"%s\"", row->pid, err.msg);
+    } else if (guest != NULL) {
+        tell_lost(helper, "it has ended");
+    }
+    if (helper != NULL) {
+        cleanup_close(&helper->pidfd);
+        free(helper->path);
+        free(helper);
+    }
+}
+
+static void adopt_all(struct guests *guests, struct guest *guest)
+{
+    struct store_helper *rows = NULL;
+    size_t count = 0;
+    struct err err = {0};
+
+    if (store_helpers_list(guests->env.store, guest != NULL ? guest->instance.id : 0, &rows, &count,
+                           &err) < 0) {
+        log_error("adopt: cannot read helpers why=\"%s\"", err.msg);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        adopt(guests, guest, &rows[i]);
+    }
+    store_helpers_free(rows, count);
+}
+
+void guest_helpers_adopt(struct guest *guest)
+{
+    if (LIST_EMPTY(&guest->helpers)) { /* else found already: its qvm is looked for again */
+        adopt_all(guest->all, guest);
+    }
+}
+
+void guests_helpers_sweep(struct guests *guests)
+{
+    adopt_all(guests, NULL);
+}
+
+void guest_helpers_end(struct guest *guest)
+{
+    struct helper *helper;
+
+    while ((helper = LIST_FIRST(&guest->helpers)) != NULL) {
+        end(helper);
+    }
+}
+
+bool guest_helpers_are_ending(const struct guest *guest)
+{
+    const struct helper *helper;
+
+    LIST_FOREACH(helper, &guest->all->ending, link)
+    {
+        if (helper->instance == guest->instance.id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void guest_helpers_drop(struct guest *guest)
+{
+    struct helper *helper;
+
+    while ((helper = LIST_FIRST(&guest->helpers)) != NULL) {
+        forget(helper);
+    }
+}
+
+void guests_helpers_drop(struct guests *guests)
+{
+    struct helper *helper;
+
+    while ((helper = LIST_FIRST(&guests->ending)) != NULL) {
+        forget(helper);
+    }
+}
