@@ -7,6 +7,11 @@ add_test(NAME integration-vhost
 set_tests_properties(integration-vhost PROPERTIES LABELS integration TIMEOUT 180
   ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR}")
 
+add_test(NAME integration-helper
+  COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_helper.py)
+set_tests_properties(integration-helper PROPERTIES LABELS integration TIMEOUT 180
+  ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR}")
+
 add_test(NAME integration-qvmimage
   COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_qvmimage.py)
 set_tests_properties(integration-qvmimage PROPERTIES LABELS integration TIMEOUT 180)
