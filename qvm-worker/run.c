@@ -186,6 +186,10 @@ static void hand_out(struct run *run, int *fds)
         } else if (need->device != NULL) {
             vdev_host_grant(run->spec.vdevs, need->device, fd);
         }
+        for (uint32_t j = 1; need->kind == RESOURCE_network && j < need->amount; j++) {
+            vdev_host_grant_queue(run->spec.vdevs, need->device, j,
+                                  take_fd(&fds[PLAN_FD_QUEUE(need->queue + j - 1)]));
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 /* A network card: "Network Device", virtio 1.2, 5.1, on the tap or the peer that it is given.
  *
- * One pair of queues, and one for commands. What the driver leaves to us (checksums, cutting large
- * segments) goes with the frame to the other end; what this end's driver did not agree to is done
- * here before it gets the frame (net_frame.h). Headers are copied once, from the driver and from
- * the other end alike, and checked then: a frame that makes no sense is dropped and counted.
+ * Pairs of queues, each with a lane of the network, and a queue for commands. What the driver
+ * leaves to us (checksums, cutting large segments) goes with the frame to the other end; what this
+ * end's driver did not agree to is done here before it gets the frame (net_frame.h). Headers are
+ * copied once, from the driver and from the other end alike, and checked then: a frame that makes
+ * no sense is dropped and counted.
  *
  * Sending waits for the other end, but not for ever: who does not read for WAIT_NS loses frames
  * from then on, until it reads again. What arrives while the driver is not there is lost. */
@@ -23,10 +24,10 @@
      VIRTIO_BIT(F_GUEST_TSO4) | VIRTIO_BIT(F_GUEST_TSO6) | VIRTIO_BIT(F_GUEST_ECN) |               \
      VIRTIO_BIT(F_HOST_TSO4) | VIRTIO_BIT(F_HOST_TSO6) | VIRTIO_BIT(F_HOST_ECN) |                  \
      VIRTIO_BIT(F_MRG_RXBUF) | VIRTIO_BIT(F_STATUS) | VIRTIO_BIT(F_CTRL_VQ) |                      \
-     VIRTIO_BIT(F_CTRL_RX) | VIRTIO_BIT(F_CTRL_MAC_ADDR))
+     VIRTIO_BIT(F_CTRL_RX) | VIRTIO_BIT(F_MQ) | VIRTIO_BIT(F_CTRL_MAC_ADDR))
 #define FEATURES_MAX UINT64_C(0xffffff) /* those of a device type, 6 */
 
-enum option { OPTION_TAP, OPTION_PEER, OPTION_MAC, OPTION_PEERFEATS };
+enum option { OPTION_TAP, OPTION_PEER, OPTION_MAC, OPTION_PEERFEATS, OPTION_QUEUES };
 
 static const struct vdev_option options[] = {
     [OPTION_TAP] = {.name = "tap",
@@ -43,6 +44,12 @@ static const struct vdev_option options[] = {
                           .kind = VDEV_OPTION_NUMBER,
                           .max = FEATURES_MAX,
                           .doc = "offer these features alone, a bit each (virtio 1.2, 5.1.3)"},
+    [OPTION_QUEUES] = {.name = "queues",
+                       .kind = VDEV_OPTION_NETWORK_QUEUES,
+                       .min = 1,
+                       .max = LANES_MAX,
+                       .fallback = "1",
+                       .doc = "how many pairs of queues it has, and queues its tap"},
     VIRTIO_OPTIONS,
     {.name = NULL},
 };
@@ -51,15 +58,22 @@ static const struct vdev_option options[] = {
 
 static void net_kick(void *device, uint32_t queue)
 {
-    switch (queue) {
-    case QUEUE_RECEIVE:
-        net_receive(device);
-        break;
-    case QUEUE_TRANSMIT:
-        net_send(device);
-        break;
-    default:
-        net_control(device);
+    struct net *net = device;
+
+    if (queue == net_control_queue(net)) {
+        net_control(net);
+    } else if (queue % 2 == 0) {
+        net_receive_queue(net, queue);
+    } else {
+        net_send(net, queue / 2);
+    }
+}
+
+static void stop_all(struct net *net)
+{
+    for (uint32_t i = 0; i < net->lane_count; i++) {
+        net->lanes[i].frame_size = 0;
+        net_send_stop(net, i);
     }
 }
 
@@ -75,31 +89,40 @@ static void look_at_link(struct net *net)
     net->link_changes++;
     virtio_config_changed(&net->virtio);
     if (!is_up) {
-        net_receive_stop(net);
-        net_send_stop(net);
-        net->virtio.host->ring(net->virtio.slot, QUEUE_TRANSMIT);
+        stop_all(net);
+        for (uint32_t i = 0; i < net->lane_count; i++) {
+            net->virtio.host->ring(net->virtio.slot, QUEUE_TRANSMIT(i));
+        }
     }
 }
 
 static void net_event(void *device, uint32_t event)
 {
     struct net *net = device;
+    uint32_t lane = event - EVENT_NETWORK;
 
-    (void)event; /* EVENT_NETWORK: there is no other */
+    if (lane >= net->lane_count) {
+        return; /* no event of ours */
+    }
     look_at_link(net);
-    net_receive(net);
-    if (net->is_waiting) {
-        net_send(net);
+    net_receive(net, lane);
+    if (net->lanes[lane].deadline_ns != 0) {
+        net_send(net, lane);
     }
 }
 
 /* What waited was the driver's that is gone. */
 static void net_stop(void *device, uint32_t queue)
 {
-    if (queue == QUEUE_RECEIVE) {
-        net_receive_stop(device);
-    } else if (queue == QUEUE_TRANSMIT) {
-        net_send_stop(device);
+    struct net *net = device;
+
+    if (queue == net_control_queue(net)) {
+        return; /* it keeps nothing */
+    }
+    if (queue % 2 == 0) {
+        net_receive_stop(net, queue);
+    } else {
+        net_send_stop(net, queue / 2);
     }
 }
 
@@ -110,6 +133,8 @@ static void net_forget(void *device)
 
     memcpy(net->config.mac, net->mac, sizeof(net->mac));
     net_filter_reset(&net->filter);
+    net->active_count = 1; /* 5.1.6.5.6.2 */
+    stop_all(net);
 }
 
 static void net_timer(void *device, uint32_t timer)
@@ -118,13 +143,10 @@ static void net_timer(void *device, uint32_t timer)
     net_send_late(device);
 }
 
-static const uint16_t queue_sizes[QUEUE_COUNT] = {QUEUE_SIZE, QUEUE_SIZE, CONTROL_SIZE};
-
 static const struct virtio_type type = {
     .id = TYPE_NET,
     .class_code = 0x020000, /* Ethernet controller */
     .options = options,
-    .queue_sizes = queue_sizes,
     .kick = net_kick,
     .event = net_event,
     .stop = net_stop,
@@ -163,18 +185,42 @@ static uint64_t leave_features(uint64_t chosen)
     return features;
 }
 
-static int net_create(const struct vdev_services *host, struct vdev_slot *slot,
-                      const struct vdev_config *config, void **device)
+static uint32_t read_queues(const struct vdev_config *config)
 {
-    struct net *net = calloc(1, sizeof(*net));
+    uint32_t queues = 1;
+
+    for (uint32_t i = 0; i < config->value_count; i++) {
+        if (config->values[i].option == OPTION_QUEUES) {
+            queues = (uint32_t)config->values[i].number[0];
+        }
+    }
+    return queues;
+}
+
+/* What the features leave of queues and configuration. */
+static uint64_t lay_out(struct net *net, uint64_t features)
+{
+    if (net->lane_count == 1) {
+        features &= ~VIRTIO_BIT(F_MQ);
+    }
+    net->pair_count = (features & VIRTIO_BIT(F_MQ)) != 0 ? net->lane_count : 1;
+    net->config.pairs_max = (uint16_t)net->pair_count;
+    net->type = type;
+    net->type.queue_count = 2 * net->pair_count + ((features & VIRTIO_BIT(F_CTRL_VQ)) != 0);
+    net->type.queue_sizes = net->queue_sizes;
+    for (uint32_t i = 0; i < QUEUES_MAX; i++) {
+        net->queue_sizes[i] = QUEUE_SIZE;
+    }
+    return features;
+}
+
+static int set_up(struct net *net, const struct vdev_services *host, struct vdev_slot *slot,
+                  const struct vdev_config *config)
+{
     uint64_t features = FEATURES;
     int r = 0;
 
-    if (net == NULL) {
-        return host->fail(slot, NULL, "no memory");
-    }
     net_mac_make(net->mac, config->system, config->name);
-    net->config.status = host->network_is_up(slot) ? S_LINK_UP : 0;
     for (uint32_t i = 0; i < config->value_count && r == 0; i++) {
         const struct vdev_value *value = &config->values[i];
 
@@ -187,13 +233,31 @@ static int net_create(const struct vdev_services *host, struct vdev_slot *slot,
     if (r == 0 && !host->network(slot, EVENT_NETWORK)) {
         r = host->fail(slot, NULL, "say what it is connected to: 'tap NAME', or 'peer GUEST/VDEV'");
     }
-    net_forget(net);
-    net->type = type;
-    net->type.queue_count = QUEUE_COUNT - ((features & VIRTIO_BIT(F_CTRL_VQ)) == 0);
-    if (r == 0) {
-        r = virtio_init(&net->virtio, &net->type, host, slot, config, features, &net->config,
-                        sizeof(net->config));
+    if (r != 0) {
+        return r;
     }
+    features = lay_out(net, features);
+    memcpy(net->config.mac, net->mac, sizeof(net->mac));
+    net->config.status = host->network_is_up(slot) ? S_LINK_UP : 0;
+    net->active_count = 1;
+    net_filter_reset(&net->filter);
+    return virtio_init(&net->virtio, &net->type, host, slot, config, features, &net->config,
+                       (features & VIRTIO_BIT(F_MQ)) != 0 ? sizeof(net->config)
+                                                          : offsetof(struct net_config, pairs_max));
+}
+
+static int net_create(const struct vdev_services *host, struct vdev_slot *slot,
+                      const struct vdev_config *config, void **device)
+{
+    uint32_t lanes = read_queues(config);
+    struct net *net = calloc(1, sizeof(*net) + lanes * sizeof(net->lanes[0]));
+    int r;
+
+    if (net == NULL) {
+        return host->fail(slot, NULL, "no memory");
+    }
+    net->lane_count = lanes;
+    r = set_up(net, host, slot, config);
     if (r != 0) {
         free(net);
         return r;
@@ -222,6 +286,8 @@ static void net_state(void *device, vdev_state_fn add, void *context)
                    mac[3], mac[4], mac[5]);
     add(context, "mac", text);
     add(context, "link", net_is_up(net) ? "up" : "down");
+    (void)snprintf(text, sizeof(text), "%u of %u", net_pairs(net), net->pair_count);
+    add(context, "pairs", text);
     for (uint32_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
         (void)snprintf(text, sizeof(text), "%" PRIu64, counts[i].value);
         add(context, counts[i].name, text);
@@ -239,6 +305,7 @@ static const struct vdev_field fields[] = {
     VDEV_NUMBER(0x1006, struct net, filter.groups.is_any, 1),
     VDEV_NUMBER(0x1007, struct net, filter.groups.count, NET_ADDRESSES_MAX),
     VDEV_BYTES(0x1008, struct net, filter.groups.macs),
+    VDEV_NUMBER(0x1009, struct net, active_count, LANES_MAX),
     {0},
 };
 
@@ -257,6 +324,9 @@ static int net_restore(void *device)
 
     if (r == 0 && net_mac_is_group(net->config.mac)) {
         r = net->virtio.host->fail(net->virtio.slot, NULL, "its address is that of a group");
+    }
+    if (r == 0 && (net->active_count < 1 || net->active_count > net->pair_count)) {
+        r = net->virtio.host->fail(net->virtio.slot, NULL, "it has not so many pairs of queues");
     }
     return r == 0 ? virtio_restore(device) : r;
 }

@@ -9,15 +9,14 @@
 #include "vdevs/virtio/virtio.h"
 
 #define QUEUE_SIZE   256u
-#define CONTROL_SIZE 64u
 #define SEGMENTS_MAX (QUEUE_SIZE + 8u) /* some more where buffers go over borders of RAM */
 
 /* 5.1.2 */
-#define QUEUE_RECEIVE  0u
-#define QUEUE_TRANSMIT 1u
-#define QUEUE_CONTROL  2u
-#define QUEUE_COUNT    3u
-#define EVENT_NETWORK  VIRTIO_QUEUES_MAX /* beside the queues' own */
+#define LANES_MAX         VDEV_NETWORK_QUEUES_MAX
+#define QUEUES_MAX        (2 * LANES_MAX + 1)
+#define QUEUE_RECEIVE(n)  (2 * (n)) /* of pair number n */
+#define QUEUE_TRANSMIT(n) (2 * (n) + 1)
+#define EVENT_NETWORK     VIRTIO_QUEUES_MAX /* of the first lane, beside the queues' own */
 
 /* 5.1.3 */
 #define F_CSUM          0u
@@ -33,6 +32,7 @@
 #define F_STATUS        16u
 #define F_CTRL_VQ       17u
 #define F_CTRL_RX       18u
+#define F_MQ            22u
 #define F_CTRL_MAC_ADDR 23u
 
 #define S_LINK_UP 1u /* 5.1.4 */
@@ -48,11 +48,25 @@
 struct net_config {
     uint8_t mac[NET_MAC_SIZE];
     uint16_t status;
+    uint16_t pairs_max; /* with F_MQ */
 } __attribute__((packed));
+
+/* One queue of the network, and what is on its way through it. Frames go from pair N into lane N;
+ * what comes out of lane N is for pair N, or for another one while the driver uses fewer. */
+struct net_lane {
+    uint64_t deadline_ns; /* a frame could not be sent, and is tried until then; 0: none */
+    bool is_congested;    /* that is over: what cannot be sent is lost */
+    size_t frame_size;    /* 0: none waits for buffers */
+    size_t segment_size;  /* of the frame that is being cut; 0: it is not cut */
+    struct net_cut cut;
+    uint8_t frame[VDEV_FRAME_MAX];   /* that came, with its header */
+    uint8_t segment[VDEV_FRAME_MAX]; /* that it is cut into */
+};
 
 struct net {
     struct virtio virtio;
     struct virtio_type type;
+    uint16_t queue_sizes[QUEUES_MAX];
     struct net_config config;
     uint8_t mac[NET_MAC_SIZE]; /* that it has before its driver gives it another */
     struct net_filter filter;
@@ -62,18 +76,27 @@ struct net {
     struct virtq_chain merged[MERGED_MAX];
     uint32_t merged_count;
 
-    uint8_t frame[VDEV_FRAME_MAX];   /* that came, with its header */
-    uint8_t segment[VDEV_FRAME_MAX]; /* that it is cut into */
-    size_t frame_size;               /* 0: none waits for buffers */
-    struct net_cut cut;
-    size_t segment_size; /* of the frame that is being cut; 0: it is not cut */
-
-    bool is_waiting;   /* a frame could not be sent: the timer runs */
-    bool is_congested; /* it ran out: what cannot be sent is lost */
     uint64_t in_frames, in_bytes, in_dropped, in_unwanted;
     uint64_t out_frames, out_bytes, out_dropped;
     uint64_t link_changes;
+
+    uint32_t pair_count;   /* that are offered */
+    uint32_t active_count; /* that the driver uses, by its command: 5.1.6.5.5 */
+    uint32_t lane_count;
+    struct net_lane lanes[]; /* nobody touches most of it: it takes memory when it is used */
 };
+
+/* How many pairs the driver uses. */
+static inline uint32_t net_pairs(const struct net *net)
+{
+    return virtio_has(&net->virtio, F_MQ) ? net->active_count : 1;
+}
+
+/* The number of the queue for commands, if there is one. */
+static inline uint32_t net_control_queue(const struct net *net)
+{
+    return 2 * (virtio_has(&net->virtio, F_MQ) ? net->pair_count : 1);
+}
 
 /* What the driver agreed to, by the bits that say so. */
 static inline struct net_offloads net_offloads(const struct net *net, unsigned csum, unsigned tso4,
@@ -91,14 +114,16 @@ static inline bool net_is_up(const struct net *net)
     return (net->config.status & S_LINK_UP) != 0;
 }
 
-/* Send what the driver has in its queue; a queue that stops is forgotten. */
-void net_send(struct net *net);
+/* Send what the driver has in the queue of that lane; a queue that stops is forgotten. */
+void net_send(struct net *net, uint32_t lane);
 void net_send_late(struct net *net); /* the timer: nobody reads at the other end */
-void net_send_stop(struct net *net);
+void net_send_stop(struct net *net, uint32_t lane);
 
-/* Receive what has come, as far as the driver has buffers for it. */
-void net_receive(struct net *net);
-void net_receive_stop(struct net *net);
+/* Receive what has come through a lane, as far as the driver has buffers for it; all of those whose
+ * frames go to a queue; forget what waits for its buffers. */
+void net_receive(struct net *net, uint32_t lane);
+void net_receive_queue(struct net *net, uint32_t queue);
+void net_receive_stop(struct net *net, uint32_t queue);
 
 /* Do what the driver commands. */
 void net_control(struct net *net);

@@ -9,9 +9,10 @@
 
 enum { ANSWER_OK = 0, ANSWER_ERR = 1 };
 
-enum { CLASS_RX = 0, CLASS_MAC = 1 };
+enum { CLASS_RX = 0, CLASS_MAC = 1, CLASS_MQ = 4 };
 enum { RX_PROMISC = 0, RX_ALLMULTI = 1 };
 enum { MAC_TABLE_SET = 0, MAC_ADDR_SET = 1 };
+enum { MQ_VQ_PAIRS_SET = 0 };
 
 struct command {
     uint8_t class, what;
@@ -81,6 +82,21 @@ static bool set_mac(struct net *net, const struct virtq_chain *chain)
     return true;
 }
 
+/* 5.1.6.5.5: what waits for buffers of a queue that is used no more gets those of another. */
+static bool set_pairs(struct net *net, const struct virtq_chain *chain)
+{
+    uint16_t count;
+
+    if (!read_rest(chain, &count, sizeof(count)) || count < 1 || count > net->pair_count) {
+        return false;
+    }
+    net->active_count = count;
+    for (uint32_t i = 0; i < net->lane_count; i++) {
+        net->virtio.host->ring(net->virtio.slot, EVENT_NETWORK + i);
+    }
+    return true;
+}
+
 static bool do_command(struct net *net, const struct virtq_chain *chain)
 {
     const struct virtio *virtio = &net->virtio;
@@ -103,15 +119,18 @@ static bool do_command(struct net *net, const struct virtq_chain *chain)
     if (command.class == CLASS_MAC && command.what == MAC_ADDR_SET) {
         return virtio_has(virtio, F_CTRL_MAC_ADDR) && set_mac(net, chain);
     }
+    if (command.class == CLASS_MQ && command.what == MQ_VQ_PAIRS_SET) {
+        return virtio_has(virtio, F_MQ) && set_pairs(net, chain);
+    }
     return false;
 }
 
 void net_control(struct net *net)
 {
     struct virtq_chain chain = {.segments = net->segments, .room = SEGMENTS_MAX};
-    uint32_t count = 0;
+    uint32_t count = 0, queue = net_control_queue(net);
 
-    while (count < ROUND_COMMANDS && virtio_take_or_wait(&net->virtio, QUEUE_CONTROL, &chain)) {
+    while (count < ROUND_COMMANDS && virtio_take_or_wait(&net->virtio, queue, &chain)) {
         uint8_t answer;
 
         if (chain.read_size < sizeof(struct command) || chain.write_size < sizeof(answer)) {
@@ -120,11 +139,11 @@ void net_control(struct net *net)
         }
         answer = do_command(net, &chain) ? ANSWER_OK : ANSWER_ERR;
         (void)virtq_write(&chain, 0, &answer, sizeof(answer));
-        virtio_use(&net->virtio, QUEUE_CONTROL, &chain, sizeof(answer));
+        virtio_use(&net->virtio, queue, &chain, sizeof(answer));
         count++;
     }
-    virtio_tell(&net->virtio, QUEUE_CONTROL);
+    virtio_tell(&net->virtio, queue);
     if (count == ROUND_COMMANDS) {
-        net->virtio.host->ring(net->virtio.slot, QUEUE_CONTROL);
+        net->virtio.host->ring(net->virtio.slot, queue);
     }
 }

@@ -6,16 +6,31 @@
 /* What came of handing a frame to the driver. */
 enum handed { HANDED, HANDED_NOT, HANDED_LATER };
 
+/* Where the frames of a lane go. 5.1.6.5.6.2: one that is not being reset. */
+static uint32_t find_queue(const struct net *net, uint32_t lane)
+{
+    uint32_t pairs = net_pairs(net), own = QUEUE_RECEIVE(lane % pairs);
+
+    for (uint32_t i = 0; i < pairs; i++) {
+        uint32_t queue = QUEUE_RECEIVE((lane + i) % pairs);
+
+        if (virtio_is_live(&net->virtio, queue)) {
+            return queue;
+        }
+    }
+    return own;
+}
+
 /* Give the buffers back to the queue, last first. */
-static void untake_buffers(struct net *net)
+static void untake_buffers(struct net *net, uint32_t queue)
 {
     while (net->merged_count > 0) {
-        virtq_untake(&net->virtio.queues[QUEUE_RECEIVE], &net->merged[--net->merged_count]);
+        virtq_untake(&net->virtio.queues[queue], &net->merged[--net->merged_count]);
     }
 }
 
 /* Take buffers for `size` bytes: one, or several that are merged. */
-static enum handed take_buffers(struct net *net, uint64_t size)
+static enum handed take_buffers(struct net *net, uint32_t queue, uint64_t size)
 {
     uint32_t most = virtio_has(&net->virtio, F_MRG_RXBUF) ? MERGED_MAX : 1;
     uint32_t used = 0;
@@ -29,7 +44,7 @@ static enum handed take_buffers(struct net *net, uint64_t size)
             return HANDED_NOT;
         }
         *chain = (struct virtq_chain){.segments = net->merged_pieces + used, .room = SEGMENTS_MAX};
-        if (!virtio_take_or_wait(&net->virtio, QUEUE_RECEIVE, chain)) {
+        if (!virtio_take_or_wait(&net->virtio, queue, chain)) {
             return HANDED_LATER;
         }
         net->merged_count++;
@@ -44,17 +59,17 @@ static enum handed take_buffers(struct net *net, uint64_t size)
 }
 
 /* Hand a frame to the driver. */
-static enum handed hand_over(struct net *net, const struct net_header *header, const uint8_t *frame,
-                             size_t size)
+static enum handed hand_over(struct net *net, uint32_t queue, const struct net_header *header,
+                             const uint8_t *frame, size_t size)
 {
     struct net_header own = *header;
     uint64_t whole = sizeof(own) + size;
-    enum handed r = take_buffers(net, whole);
+    enum handed r = take_buffers(net, queue, whole);
     uint32_t written[MERGED_MAX];
     size_t done = 0;
 
     if (r != HANDED) {
-        untake_buffers(net);
+        untake_buffers(net, queue);
         return r;
     }
     own.num_buffers = (uint16_t)net->merged_count; /* 5.1.6.4.1: 1 without merging, too */
@@ -67,39 +82,39 @@ static enum handed hand_over(struct net *net, const struct net_header *header, c
         written[i] = (uint32_t)(head + part);
     }
     /* 5.1.6.4: a driver that found some of them alone would take what is behind for a header */
-    virtio_use_all(&net->virtio, QUEUE_RECEIVE, net->merged, written, net->merged_count);
+    virtio_use_all(&net->virtio, queue, net->merged, written, net->merged_count);
     net->merged_count = 0;
     net->in_frames++;
     net->in_bytes += size;
     return HANDED;
 }
 
-/* Hand over the frame that came, as the driver can take it. */
-static enum handed hand_frame(struct net *net)
+/* Hand over the frame that came through a lane, as the driver can take it. */
+static enum handed hand_frame(struct net *net, struct net_lane *lane, uint32_t queue)
 {
     struct net_header header;
-    uint8_t *frame = net->frame + sizeof(header);
-    size_t size = net->frame_size - sizeof(header);
+    uint8_t *frame = lane->frame + sizeof(header);
+    size_t size = lane->frame_size - sizeof(header);
     struct net_offloads takes =
         net_offloads(net, F_GUEST_CSUM, F_GUEST_TSO4, F_GUEST_TSO6, F_GUEST_ECN);
     bool is_cut;
 
-    memcpy(&header, net->frame, sizeof(header));
+    memcpy(&header, lane->frame, sizeof(header));
     is_cut = !net_header_is_sound(&header, size, &takes) && header.gso_type != NET_GSO_NONE;
     if (is_cut) {
         static const struct net_header plain = {.flags = 0};
         enum handed r = HANDED;
 
-        if (net->segment_size == 0) {
-            if (!net_cut_begin(&net->cut, &header, frame, size)) {
+        if (lane->segment_size == 0) {
+            if (!net_cut_begin(&lane->cut, &header, frame, size)) {
                 return HANDED_NOT;
             }
-            net->segment_size = net_cut_next(&net->cut, net->segment);
+            lane->segment_size = net_cut_next(&lane->cut, lane->segment);
         }
-        while (r == HANDED && net->segment_size > 0) {
-            r = hand_over(net, &plain, net->segment, net->segment_size);
+        while (r == HANDED && lane->segment_size > 0) {
+            r = hand_over(net, queue, &plain, lane->segment, lane->segment_size);
             if (r == HANDED) {
-                net->segment_size = net_cut_next(&net->cut, net->segment);
+                lane->segment_size = net_cut_next(&lane->cut, lane->segment);
             }
         }
         return r;
@@ -111,63 +126,79 @@ static enum handed hand_frame(struct net *net)
     if (!takes.has_csum) {
         header = (struct net_header){.flags = 0}; /* 5.1.6.4.1 */
     }
-    return hand_over(net, &header, frame, size);
+    return hand_over(net, queue, &header, frame, size);
 }
 
 /* The next frame of the network that makes sense; false: there is none. */
-static bool receive_frame(struct net *net)
+static bool receive_frame(struct net *net, uint32_t number)
 {
     static const struct net_offloads all = {true, true, true, true};
+    struct net_lane *lane = &net->lanes[number];
     struct net_header header;
 
-    net->frame_size =
-        net->virtio.host->frame_receive(net->virtio.slot, net->frame, sizeof(net->frame));
-    net->segment_size = 0;
-    if (net->frame_size == 0) {
+    lane->frame_size =
+        net->virtio.host->queue_receive(net->virtio.slot, number, lane->frame, sizeof(lane->frame));
+    lane->segment_size = 0;
+    if (lane->frame_size == 0) {
         return false;
     }
-    memcpy(&header, net->frame, sizeof(header));
+    memcpy(&header, lane->frame, sizeof(header));
     header.flags &= NET_NEEDS_CSUM | NET_DATA_VALID;
-    header.hdr_len = header.hdr_len <= net->frame_size ? header.hdr_len : 0; /* a hint alone */
-    memcpy(net->frame, &header, sizeof(header));
-    if (net->frame_size < sizeof(header) + NET_FRAME_MIN || net->frame_size > sizeof(net->frame) ||
-        !net_header_is_sound(&header, net->frame_size - sizeof(header), &all)) {
-        net->frame_size = 0;
+    header.hdr_len = header.hdr_len <= lane->frame_size ? header.hdr_len : 0; /* a hint alone */
+    memcpy(lane->frame, &header, sizeof(header));
+    if (lane->frame_size < sizeof(header) + NET_FRAME_MIN ||
+        lane->frame_size > sizeof(lane->frame) ||
+        !net_header_is_sound(&header, lane->frame_size - sizeof(header), &all)) {
+        lane->frame_size = 0;
         net->in_dropped++;
     } else if (virtio_has(&net->virtio, F_CTRL_RX) &&
-               !net_filter_takes(&net->filter, net->config.mac, net->frame + sizeof(header))) {
-        net->frame_size = 0;
+               !net_filter_takes(&net->filter, net->config.mac, lane->frame + sizeof(header))) {
+        lane->frame_size = 0;
         net->in_unwanted++;
     }
     return true;
 }
 
-void net_receive(struct net *net)
+void net_receive(struct net *net, uint32_t number)
 {
-    uint32_t count = 0;
+    struct net_lane *lane = &net->lanes[number];
+    uint32_t count = 0, queue = find_queue(net, number);
     enum handed r = HANDED;
 
     for (; count < ROUND_FRAMES && r != HANDED_LATER; count++) {
-        if (net->frame_size == 0 && !receive_frame(net)) {
+        if (lane->frame_size == 0 && !receive_frame(net, number)) {
             break;
         }
-        if (net->frame_size == 0) {
+        if (lane->frame_size == 0) {
             continue;
         }
-        r = virtio_is_live(&net->virtio, QUEUE_RECEIVE) && net_is_up(net) ? hand_frame(net)
-                                                                          : HANDED_NOT;
+        r = virtio_is_live(&net->virtio, queue) && net_is_up(net) ? hand_frame(net, lane, queue)
+                                                                  : HANDED_NOT;
         net->in_dropped += r == HANDED_NOT;
         if (r != HANDED_LATER) {
-            net->frame_size = 0;
+            lane->frame_size = 0;
         }
     }
-    virtio_tell(&net->virtio, QUEUE_RECEIVE);
+    virtio_tell(&net->virtio, queue);
     if (count == ROUND_FRAMES && r != HANDED_LATER) {
-        net->virtio.host->ring(net->virtio.slot, EVENT_NETWORK);
+        net->virtio.host->ring(net->virtio.slot, EVENT_NETWORK + number);
     }
 }
 
-void net_receive_stop(struct net *net)
+void net_receive_queue(struct net *net, uint32_t queue)
 {
-    net->frame_size = 0;
+    for (uint32_t i = 0; i < net->lane_count; i++) {
+        if (find_queue(net, i) == queue) {
+            net_receive(net, i);
+        }
+    }
+}
+
+void net_receive_stop(struct net *net, uint32_t queue)
+{
+    for (uint32_t i = 0; i < net->lane_count; i++) {
+        if (find_queue(net, i) == queue) {
+            net->lanes[i].frame_size = 0;
+        }
+    }
 }

@@ -27,9 +27,10 @@ static bool read_header(const struct net *net, const struct virtq_chain *chain,
 }
 
 /* False: it waits, and was not taken. */
-static bool send_frame(struct net *net, struct virtq_chain *chain)
+static bool send_frame(struct net *net, uint32_t number, struct virtq_chain *chain)
 {
     const struct vdev_services *host = net->virtio.host;
+    struct net_lane *lane = &net->lanes[number];
     struct net_header header;
     struct vdev_piece pieces[SEGMENTS_MAX + 1], *first = NULL;
     uint64_t size = chain->read_size - sizeof(header);
@@ -43,61 +44,83 @@ static bool send_frame(struct net *net, struct virtq_chain *chain)
     count = virtq_cut(chain, false, sizeof(header), size, &first);
     pieces[0] = (struct vdev_piece){&header, sizeof(header)};
     memcpy(pieces + 1, first, count * sizeof(*first));
-    r = host->frame_send(net->virtio.slot, pieces, count + 1);
-    if (r == -EAGAIN && !net->is_congested) {
+    r = host->queue_send(net->virtio.slot, number, pieces, count + 1);
+    if (r == -EAGAIN && !lane->is_congested) {
         return false;
     }
     if (r == 0) {
         net->out_frames++;
         net->out_bytes += size;
-        net->is_congested = false;
+        lane->is_congested = false;
     } else {
         net->out_dropped++;
     }
     return true;
 }
 
-static void wait_for_room(struct net *net, bool is_waiting)
+/* For the lane whose time is over first. */
+static void set_timer(const struct net *net)
 {
-    const struct vdev_services *host = net->virtio.host;
+    uint64_t next = 0;
 
-    if (is_waiting != net->is_waiting) {
-        net->is_waiting = is_waiting;
-        host->timer(net->virtio.slot, 0, is_waiting ? host->now_ns(net->virtio.slot) + WAIT_NS : 0);
+    for (uint32_t i = 0; i < net->lane_count; i++) {
+        uint64_t deadline = net->lanes[i].deadline_ns;
+
+        if (deadline != 0 && (next == 0 || deadline < next)) {
+            next = deadline;
+        }
+    }
+    net->virtio.host->timer(net->virtio.slot, 0, next);
+}
+
+static void wait_for_room(struct net *net, struct net_lane *lane, bool is_waiting)
+{
+    if (is_waiting != (lane->deadline_ns != 0)) {
+        lane->deadline_ns = is_waiting ? net->virtio.host->now_ns(net->virtio.slot) + WAIT_NS : 0;
+        set_timer(net);
     }
 }
 
-void net_send(struct net *net)
+void net_send(struct net *net, uint32_t number)
 {
     struct virtq_chain chain = {.segments = net->segments, .room = SEGMENTS_MAX};
-    uint32_t count = 0;
+    uint32_t count = 0, queue = QUEUE_TRANSMIT(number);
     bool is_sent = true;
 
-    while (count < ROUND_FRAMES && virtio_take_or_wait(&net->virtio, QUEUE_TRANSMIT, &chain)) {
-        is_sent = send_frame(net, &chain);
+    while (count < ROUND_FRAMES && virtio_take_or_wait(&net->virtio, queue, &chain)) {
+        is_sent = send_frame(net, number, &chain);
         if (!is_sent) {
-            virtq_untake(&net->virtio.queues[QUEUE_TRANSMIT], &chain);
+            virtq_untake(&net->virtio.queues[queue], &chain);
             break;
         }
-        virtio_use(&net->virtio, QUEUE_TRANSMIT, &chain, 0);
+        virtio_use(&net->virtio, queue, &chain, 0);
         count++;
     }
-    wait_for_room(net, !is_sent);
-    virtio_tell(&net->virtio, QUEUE_TRANSMIT);
+    wait_for_room(net, &net->lanes[number], !is_sent);
+    virtio_tell(&net->virtio, queue);
     if (count == ROUND_FRAMES) {
-        net->virtio.host->ring(net->virtio.slot, QUEUE_TRANSMIT);
+        net->virtio.host->ring(net->virtio.slot, queue);
     }
 }
 
 void net_send_late(struct net *net)
 {
-    net->is_waiting = false;
-    net->is_congested = true;
-    net->virtio.host->ring(net->virtio.slot, QUEUE_TRANSMIT);
+    uint64_t now = net->virtio.host->now_ns(net->virtio.slot);
+
+    for (uint32_t i = 0; i < net->lane_count; i++) {
+        struct net_lane *lane = &net->lanes[i];
+
+        if (lane->deadline_ns != 0 && lane->deadline_ns <= now) {
+            lane->deadline_ns = 0;
+            lane->is_congested = true;
+            net->virtio.host->ring(net->virtio.slot, QUEUE_TRANSMIT(i));
+        }
+    }
+    set_timer(net);
 }
 
-void net_send_stop(struct net *net)
+void net_send_stop(struct net *net, uint32_t lane)
 {
-    wait_for_room(net, false);
-    net->is_congested = false;
+    wait_for_room(net, &net->lanes[lane], false);
+    net->lanes[lane].is_congested = false;
 }

@@ -23,7 +23,8 @@ struct wanted {
     bool is_kept;                /* by the hand that opened it, which grants it */
     bool is_granted;             /* and has been told to */
     size_t file;                 /* its number among the files that the hand opened; of a device,
-                                  * the first after the container: its group, and then itself */
+                                  * the first after the container: its group, and then itself; of a
+                                  * tap the first of its queues */
     char identity[HAND_ID_SIZE]; /* of a file that was opened, or of a tap; else empty */
     bool is_exclusive;
     struct place_wish wish; /* of vCPUs */

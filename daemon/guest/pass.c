@@ -7,11 +7,13 @@
 
 #include "daemon/crash_point.h"
 #include "daemon/guest/ask.h"
+#include "daemon/guest/tap.h"
 #include "daemon/worker/feed.h"
 #include "daemon/worker/instance_dir.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/lend.h"
 #include "proto/base/log.h"
+#include "proto/base/tap.h"
 
 #define RECEIVE_MS 10000
 
@@ -30,7 +32,8 @@ static void on_passed(void *data, struct hand_result *result)
     }
 }
 
-#define DEVICE_FDS 3 /* container, group, device */
+#define DEVICE_FDS 3              /* container, group, device */
+#define FDS_MAX    TAP_QUEUES_MAX /* of one item: most are a tap's */
 
 /* What is granted by this item, and which descriptors of the hand's come along. */
 static struct msg_granted grant_one(const struct wanted *item, size_t index, size_t *files,
@@ -45,8 +48,14 @@ static struct msg_granted grant_one(const struct wanted *item, size_t index, siz
         granted.descriptors = DEVICE_FDS;
         granted.bdf = lend(item->bdf);
         granted.group = item->group;
-    } else {
-        files[(*file_count)++] = item->file;
+        return granted;
+    }
+    files[(*file_count)++] = item->file;
+    if (guest_asks_tap(item) && item->amount > 1) {
+        for (int64_t i = 1; i < item->amount; i++) {
+            files[(*file_count)++] = item->file + (size_t)i;
+        }
+        granted.descriptors = item->amount;
     }
     return granted;
 }
@@ -57,7 +66,7 @@ static size_t fill(struct guest_ask *ask, struct msg_granted items[HAND_PASS_MAX
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < ask->count && *file_count + DEVICE_FDS <= HAND_PASS_MAX; i++) {
+    for (size_t i = 0; i < ask->count && *file_count + FDS_MAX <= HAND_PASS_MAX; i++) {
         struct wanted *item = &ask->items[i];
 
         if (item->is_kept && !item->is_granted) {

@@ -26,6 +26,11 @@ static const char *words_of(const struct wanted *item)
     return item->id + sizeof(TAP) - 1;
 }
 
+static size_t queues_of(const struct wanted *item)
+{
+    return item->amount > 0 ? (size_t)item->amount : 1;
+}
+
 static int check(const struct guest *guest, struct wanted *item, struct err *err)
 {
     static const struct tap_pool none;
@@ -34,6 +39,9 @@ static int check(const struct guest *guest, struct wanted *item, struct err *err
     char name[TAP_NAME_SIZE], bridge[TAP_NAME_SIZE];
     int r = tap_split(words_of(item), name, bridge, err);
 
+    if (r == 0 && queues_of(item) > TAP_QUEUES_MAX) {
+        r = err_set(err, -EMSGSIZE, "a tap has at most %d queues", TAP_QUEUES_MAX);
+    }
     r = r == 0 ? tap_pool_check(pool, name, bridge, &asker, err) : r;
     if (r == 0) {
         (void)snprintf(item->identity, sizeof(item->identity), TAP "%s", name);
@@ -73,18 +81,21 @@ static void on_made(void *data, struct hand_result *result)
 {
     struct guest *guest = data;
     struct guest_ask *ask = guest->ask;
-    size_t bad = ask->count;
+    size_t bad = ask->count, file = 0;
 
     crash_point("taps made");
     ask->hand = NULL;
     if (result->err.code != 0) {
         bad = tap_index(ask, result->bad);
     }
-    for (size_t n = 0; n < result->count; n++) {
-        struct wanted *item = &ask->items[tap_index(ask, n)];
+    for (size_t i = 0; file < result->count && i < ask->count; i++) {
+        struct wanted *item = &ask->items[i];
 
-        item->is_kept = true;
-        item->file = n;
+        if (guest_asks_tap(item)) {
+            item->is_kept = true;
+            item->file = file;
+            file += queues_of(item);
+        }
     }
     ask->on_taken(guest, bad, result->keeper, &result->err);
 }
@@ -95,20 +106,20 @@ int guest_taps_take(struct guest *guest,
                     struct err *err)
 {
     struct guest_ask *ask = guest->ask;
-    const char *words[TAPS_MAX];
+    struct hand_tap taps[TAPS_MAX];
     size_t count = 0;
     int r;
 
     for (size_t i = 0; i < ask->count && count < TAPS_MAX; i++) {
         if (guest_asks_tap(&ask->items[i])) {
-            words[count++] = words_of(&ask->items[i]);
+            taps[count++] = (struct hand_tap){words_of(&ask->items[i]), queues_of(&ask->items[i])};
         }
     }
     if (count == 0) {
         return 1;
     }
     ask->on_taken = done;
-    r = hand_open_taps(guest->all->env.hands, words, count, TAPS_MS, on_made, guest, &ask->hand,
+    r = hand_open_taps(guest->all->env.hands, taps, count, TAPS_MS, on_made, guest, &ask->hand,
                        err);
     if (r == 0) {
         crash_point("hand made");

@@ -51,6 +51,7 @@ struct hand_file {
     bool is_readable, is_writable;
     bool is_new;    /* a file that is made here, for writing; -EEXIST: it is there already */
     bool is_socket; /* one that somebody listens at: `fd` is connected to him, and never waits */
+    size_t queues;  /* hand_open_taps(): of the first of a tap's queues: how many it has */
     bool is_stream; /* false: a regular file or block device; true: character device, FIFO, file */
 };
 
@@ -118,11 +119,17 @@ int hand_await_unlocked(struct hands *hands, uid_t owner, const char *path, cons
                         unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
                         struct err *err);
 
-/* Open taps, each as `words` say (NAME or NAME,BRIDGE), with the right that this takes and no
- * other; the result's files are all kept, for hand_pass(), since the last close of a tap waits
- * until the kernel has removed it. A tap that is in use is waited for some seconds. `bad` is the
- * index of the one that failed; errors as of tap_open(), and -EPERM: qvmd has no right to taps. */
-int hand_open_taps(struct hands *hands, const char *const *words, size_t count,
+struct hand_tap {
+    const char *words; /* NAME or NAME,BRIDGE */
+    size_t queues;     /* 1 to TAP_QUEUES_MAX */
+};
+
+/* Open taps with the right that this takes and no other; the result's files are the queues of the
+ * first, then those of the next; all of them are kept, for hand_pass(), since the last close of a
+ * tap waits until the kernel has removed it. A tap that is in use is waited for some seconds. `bad`
+ * is the index of the tap that failed; errors as of tap_open(), and -EPERM: qvmd has no right to
+ * taps. */
+int hand_open_taps(struct hands *hands, const struct hand_tap *taps, size_t count,
                    unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
                    struct err *err);
 

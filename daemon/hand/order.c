@@ -86,19 +86,25 @@ int hand_await_unlocked(struct hands *hands, uid_t owner, const char *path, cons
     return hand_submit(made, hand, err);
 }
 
-int hand_open_taps(struct hands *hands, const char *const *words, size_t count,
+int hand_open_taps(struct hands *hands, const struct hand_tap *taps, size_t count,
                    unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
                    struct err *err)
 {
     struct hand_file files[HAND_FILES_MAX];
     struct hand *made = NULL;
+    size_t file_count = 0;
 
-    for (size_t i = 0; i < count && i < HAND_FILES_MAX; i++) {
-        files[i] = (struct hand_file){.path = words[i]};
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < taps[i].queues; j++) {
+            if (file_count == HAND_FILES_MAX) {
+                return err_set(err, -EMSGSIZE, "a hand opens at most %d queues of taps",
+                               HAND_FILES_MAX);
+            }
+            files[file_count++] =
+                (struct hand_file){.path = taps[i].words, .queues = j == 0 ? taps[i].queues : 0};
+        }
     }
-    if (count <= HAND_FILES_MAX) {
-        made = hand_make(hands, geteuid(), files, count, deadline_ms, on_done, data);
-    }
+    made = hand_make(hands, geteuid(), files, file_count, deadline_ms, on_done, data);
     if (made == NULL) {
         return err_set(err, -ENOMEM, "out of memory");
     }

@@ -38,14 +38,14 @@ static int keep_one_right(struct err *err)
 }
 
 /* Who had it until a moment ago may be not quite gone. */
-static int open_soon(const char *words, int *fd, struct err *err)
+static int open_soon(const char *words, size_t queues, int *fds, struct err *err)
 {
     const struct timespec pause = {.tv_nsec = LOOK_AGAIN};
-    int r = tap_open(words, fd, err);
+    int r = tap_open(words, queues, fds, err);
 
     for (unsigned i = 0; r == -EBUSY && i < LOOK_AGAIN_TIMES; i++) {
         (void)nanosleep(&pause, NULL);
-        r = tap_open(words, fd, err);
+        r = tap_open(words, queues, fds, err);
     }
     return r;
 }
@@ -55,11 +55,14 @@ int hand_open_all_taps(const struct hand_order *order, int *kept, struct hand_pa
 {
     const struct hand_packet packet = {.is_kept = true};
     int r = geteuid() == 0 ? keep_one_right(&end->err) : 0;
+    size_t tap = 0;
 
     r = r == 0 ? hand_confine_taps(&end->err) : r;
     for (size_t i = 0; r == 0 && i < order->count; i++) {
-        end->bad = i;
-        r = open_soon(order->files[i].path, &kept[i], &end->err);
+        if (order->files[i].queues > 0) {
+            end->bad = tap++;
+            r = open_soon(order->files[i].path, order->files[i].queues, &kept[i], &end->err);
+        }
         if (r == 0) {
             r = hand_tell(&packet, -1);
             r = r == 0 ? 0 : err_sys(&end->err, r, "a hand cannot tell what it opened");

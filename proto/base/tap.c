@@ -81,17 +81,45 @@ static int refuse_device(const char *name, int why, struct err *err)
         return err_set(err, -EBUSY, "the tap '%s' is in use", name);
     case EINVAL:
         return err_set(err, -EINVAL, "there is a network device '%s' that is no tap", name);
+    case E2BIG:
+        return err_set(err, -EBUSY, "the tap '%s' has no queue left", name);
     default:
         return err_sys(err, -why, "cannot make the tap '%s'", name);
     }
 }
 
-/* `*is_own`: it was there before. */
-static int open_device(const char *name, int *fd, bool *is_own, struct err *err)
+#define TAP_FLAGS ((unsigned)IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
+
+static int attach(int fd, const char *name, unsigned more)
+{
+    struct ifreq request = {.ifr_flags = (short)(TAP_FLAGS | more)};
+
+    memcpy(request.ifr_name, name, IFNAMSIZ);
+    return ioctl(fd, TUNSETIFF, &request) == 0 ? 0 : -errno;
+}
+
+/* The device has that name, and is not what is wanted; of no descriptor but this one so far. */
+static int refuse_kind(int fd, const char *name, bool is_one, struct err *err)
+{
+    if (attach(fd, name, is_one ? IFF_MULTI_QUEUE : 0) != 0) {
+        return refuse_device(name, EINVAL, err);
+    }
+    return is_one ? err_set(err, -EINVAL,
+                            "the tap '%s' is the host's own, and has several queues: 'queues' says "
+                            "how many of them, from 2 on",
+                            name)
+                  : err_set(err, -EINVAL,
+                            "the tap '%s' is the host's own, and has one queue: 'ip tuntap add %s "
+                            "mode tap multi_queue' makes one that has several",
+                            name, name);
+}
+
+/* One queue. `more`: flags; `*is_own`: the device was there before. */
+static int open_queue(const char *name, unsigned more, int *fd, bool *is_own, struct err *err)
 {
     const unsigned offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-    int header = HEADER_SIZE;
+    struct ifreq request = {.ifr_flags = 0};
+    int header = HEADER_SIZE, r;
 
     *fd = open(TUN_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (*fd < 0) {
@@ -99,9 +127,9 @@ static int open_device(const char *name, int *fd, bool *is_own, struct err *err)
                    ? err_set(err, -ENOENT, "there is no %s: 'modprobe tun' loads it", TUN_DEVICE)
                    : err_sys(err, -errno, "cannot open %s", TUN_DEVICE);
     }
-    memcpy(request.ifr_name, name, IFNAMSIZ);
-    if (ioctl(*fd, TUNSETIFF, &request) != 0) {
-        return refuse_device(name, errno, err);
+    r = attach(*fd, name, more);
+    if (r != 0) {
+        return r == -EINVAL ? refuse_kind(*fd, name, more == 0, err) : refuse_device(name, -r, err);
     }
     if (ioctl(*fd, TUNGETIFF, &request) != 0 || ioctl(*fd, TUNSETVNETHDRSZ, &header) != 0 ||
         ioctl(*fd, TUNSETOFFLOAD, offloads) != 0) {
@@ -109,6 +137,28 @@ static int open_device(const char *name, int *fd, bool *is_own, struct err *err)
     }
     *is_own = (request.ifr_flags & IFF_PERSIST) != 0;
     return 0;
+}
+
+/* The kernel lets several programs have queues of one tap: one that is not the host's own is there
+ * because somebody has it, and nobody else is to make it between our look and our turn. */
+static int open_queues(int socket, const char *name, size_t queues, int *fds, bool *is_own,
+                       struct err *err)
+{
+    struct ifreq request = {.ifr_ifindex = 0};
+    unsigned more = queues > 1 ? IFF_MULTI_QUEUE : 0;
+    bool is_there, ignored;
+    int r;
+
+    memcpy(request.ifr_name, name, IFNAMSIZ);
+    is_there = ioctl(socket, SIOCGIFINDEX, &request) == 0;
+    r = open_queue(name, more | (queues > 1 && !is_there ? IFF_TUN_EXCL : 0), &fds[0], is_own, err);
+    if (r == 0 && queues > 1 && is_there && !*is_own) {
+        r = refuse_device(name, EBUSY, err);
+    }
+    for (size_t i = 1; r == 0 && i < queues; i++) {
+        r = open_queue(name, more, &fds[i], &ignored, err);
+    }
+    return r;
 }
 
 /* A bridge has the lowest address of its ports: none of ours may be that, since it goes. */
@@ -182,24 +232,33 @@ static int give_place(int socket, const char *bridge, const char *name, bool is_
     return r == 0 && *bridge != '\0' ? add_port(socket, bridge, name, err) : r;
 }
 
-int tap_open(const char *words, int *fd, struct err *err)
+int tap_open(const char *words, size_t queues, int *fds, struct err *err)
 {
     char name[TAP_NAME_SIZE] = "", bridge[TAP_NAME_SIZE] = "";
     /* any socket speaks of network devices; this kind needs no network of its own */
     auto_close int about = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    auto_close int tap = -1;
+    int taps[TAP_QUEUES_MAX];
     bool is_own = false;
     int r = tap_split(words, name, bridge, err);
 
+    for (size_t i = 0; i < TAP_QUEUES_MAX; i++) {
+        taps[i] = -1;
+    }
+    if (r == 0 && (queues < 1 || queues > TAP_QUEUES_MAX)) {
+        r = err_set(err, -EINVAL, "a tap has 1 to %d queues", TAP_QUEUES_MAX);
+    }
     if (r == 0 && about < 0) {
         r = err_sys(err, -errno, "cannot speak of network devices");
     }
     r = r == 0 ? find_bridge(about, bridge, err) : r;
-    r = r == 0 ? open_device(name, &tap, &is_own, err) : r;
+    r = r == 0 ? open_queues(about, name, queues, taps, &is_own, err) : r;
     r = r == 0 ? give_place(about, bridge, name, is_own, err) : r;
     r = r == 0 ? switch_on(about, name, err) : r;
-    if (r == 0) {
-        *fd = take_fd(&tap);
+    for (size_t i = 0; i < TAP_QUEUES_MAX; i++) {
+        if (r == 0 && i < queues) {
+            fds[i] = take_fd(&taps[i]);
+        }
+        cleanup_close(&taps[i]);
     }
     return r;
 }

@@ -105,6 +105,9 @@ static size_t count_wanted(const struct plan_need *need)
     if (need->is_cable) {
         return CABLE_FDS;
     }
+    if (need->kind == RESOURCE_network && need->amount > 1) {
+        return (size_t)need->amount;
+    }
     return resource_has_descriptor(need->kind) ? 1 : 0;
 }
 
@@ -112,26 +115,30 @@ static int take_item(struct ask *ask, const struct msg_granted *item, int *fds, 
                      size_t *next_fd, struct err *err)
 {
     size_t i = (size_t)item->item, wanted;
+    const struct plan_need *need;
 
     if (i >= ask->plan->need_count || ask->is_granted[i]) {
         return err_set(err, -EPROTO, "item %zu of the grant was not asked for", i);
     }
-    wanted = count_wanted(&ask->plan->needs[i]);
+    need = &ask->plan->needs[i];
+    wanted = count_wanted(need);
     if (wanted != count_fds(item) || wanted > fd_count - *next_fd) {
-        return err_set(err, -EPROTO, "'%s' was granted %s its descriptor", ask->plan->needs[i].id,
+        return err_set(err, -EPROTO, "'%s' was granted %s its descriptor", need->id,
                        wanted != 0 ? "without" : "with what is not");
     }
-    if (wanted == DEVICE_FDS) {
-        uint32_t pass = ask->plan->needs[i].pass;
-
-        ask->fds[PLAN_FD_CONTAINER(pass)] = take_fd(&fds[(*next_fd)++]);
-        ask->fds[PLAN_FD_GROUP(pass)] = take_fd(&fds[(*next_fd)++]);
+    if (need->kind == RESOURCE_device) {
+        ask->fds[PLAN_FD_CONTAINER(need->pass)] = take_fd(&fds[(*next_fd)++]);
+        ask->fds[PLAN_FD_GROUP(need->pass)] = take_fd(&fds[(*next_fd)++]);
     }
     if (wanted != 0) {
         ask->fds[i] = take_fd(&fds[(*next_fd)++]);
     }
-    if (wanted == CABLE_FDS) {
-        ask->fds[PLAN_FD_FAR(ask->plan->needs[i].cable)] = take_fd(&fds[(*next_fd)++]);
+    if (need->is_cable) {
+        ask->fds[PLAN_FD_FAR(need->cable)] = take_fd(&fds[(*next_fd)++]);
+    } else if (need->kind == RESOURCE_network) {
+        for (uint32_t j = 0; j + 1 < wanted; j++) {
+            ask->fds[PLAN_FD_QUEUE(need->queue + j)] = take_fd(&fds[(*next_fd)++]);
+        }
     }
     ask->is_granted[i] = true;
     return 0;

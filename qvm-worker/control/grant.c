@@ -115,8 +115,10 @@ static int open_logger(const struct plan_need *need, int *fd, struct err *err)
 }
 
 /* A cable has two ends, and there is nobody here who could give the other guest its own. */
-static int open_network(const struct plan_need *need, int *fd, struct err *err)
+static int open_network(const struct plan_need *need, int *fds, int *fd, struct err *err)
 {
+    size_t queues = need->amount > 1 ? (size_t)need->amount : 1;
+    int taps[TAP_QUEUES_MAX];
     int r;
 
     if (strncmp(need->id, PEER, sizeof(PEER) - 1) == 0) {
@@ -124,11 +126,16 @@ static int open_network(const struct plan_need *need, int *fd, struct err *err)
                        "%s: a peer is connected by qvmd: start both guests with qvmctl",
                        need->where);
     }
-    r = tap_open(need->id + sizeof(TAP) - 1, fd, err);
+    r = tap_open(need->id + sizeof(TAP) - 1, queues, taps, err);
     if (r != 0) {
         (void)err_prefix(err, "%s: ", need->where);
+        return r;
     }
-    return r;
+    *fd = taps[0];
+    for (uint32_t i = 0; i + 1 < queues; i++) {
+        fds[PLAN_FD_QUEUE(need->queue + i)] = taps[i + 1];
+    }
+    return 0;
 }
 
 static int open_socket(const struct plan_need *need, int *fd, struct err *err)
@@ -149,7 +156,7 @@ static int open_socket(const struct plan_need *need, int *fd, struct err *err)
     return 0;
 }
 
-static int open_need(const struct plan_need *need, int *fd, struct err *err)
+static int open_need(const struct plan_need *need, int *fds, int *fd, struct err *err)
 {
     switch (need->kind) {
     case RESOURCE_kvm:
@@ -171,7 +178,7 @@ static int open_need(const struct plan_need *need, int *fd, struct err *err)
                        "guest with qvmctl",
                        need->where, strchr(need->id, ':') + 1);
     case RESOURCE_network:
-        return open_network(need, fd, err);
+        return open_network(need, fds, fd, err);
     case RESOURCE_socket:
         return open_socket(need, fd, err);
     case RESOURCE_memory:
@@ -230,7 +237,7 @@ int grant_self(const struct plan *plan, int *fds, struct err *err)
         const struct plan_need *need = &plan->needs[i];
 
         r = need->kind == RESOURCE_device ? open_device(need, &open, &fds[i], fds, err)
-                                          : open_need(need, &fds[i], err);
+                                          : open_need(need, fds, &fds[i], err);
     }
     for (uint32_t i = 0; r == 0 && i < plan->ports_count; i++) {
         r = open_ports(&plan->ports[i], &fds[PLAN_FD_PORTS(i)], err);

@@ -165,6 +165,16 @@ static int add_network(struct plan *plan, struct plan_need *need, struct err *er
                            PLAN_CABLES_MAX);
         }
         need->cable = plan->cable_count++;
+    } else if (need->device->count > 1) {
+        need->amount = need->device->count;
+        if (plan->queue_count + need->amount - 1 > PLAN_QUEUES_MAX) {
+            return err_set(err, -ENOEXEC,
+                           "%s: the taps of the VM have more than %u queues beside the first of "
+                           "each",
+                           need->where, PLAN_QUEUES_MAX);
+        }
+        need->queue = plan->queue_count;
+        plan->queue_count += (uint32_t)need->amount - 1;
     }
     need->id = plan_keep(plan, err, "%s:%s", need->is_cable ? "peer" : "tap", need->device->path);
     return 0;

@@ -25,7 +25,7 @@
 
 #define KEY_QUIT    VDEV_EVENTS_MAX /* events have their numbers as keys */
 #define KEY_IMAGE   (VDEV_EVENTS_MAX + 1)
-#define KEY_NETWORK (VDEV_EVENTS_MAX + 2) /* rings the event that the device has for it */
+#define KEY_NETWORK (VDEV_EVENTS_MAX + 16) /* and its queues: the device has an event for each */
 #define KEY_BACKEND (VDEV_EVENTS_MAX + 3)
 
 static int watch(const struct vdev_events *events, int fd, uint32_t how, uint32_t key)
@@ -231,8 +231,8 @@ static void take_event(struct vdev_slot *slot, uint32_t key)
         vdev_host_serve_backend(slot);
         return;
     }
-    if (key == KEY_NETWORK) {
-        key = slot->network_event;
+    if (key >= KEY_NETWORK && key < KEY_NETWORK + VDEV_NETWORK_QUEUES_MAX) {
+        key = slot->network_event + (key - KEY_NETWORK);
     }
     (void)pthread_mutex_lock(&slot->lock);
     slot->is_dispatching = true;
@@ -350,8 +350,11 @@ int vdev_host_listen_events(struct vdev_slot *slot, struct err *err)
         return 0;
     }
     /* Both at their edges: a network that is ready for ever is told once. */
-    if (slot->network_fd >= 0) {
-        r = watch(slot->events, slot->network_fd, EPOLLIN | EPOLLOUT | EPOLLET, KEY_NETWORK);
+    for (uint32_t i = 0; r == 0 && i < VDEV_NETWORK_QUEUES_MAX; i++) {
+        if (slot->network_fds[i] >= 0) {
+            r = watch(slot->events, slot->network_fds[i], EPOLLIN | EPOLLOUT | EPOLLET,
+                      KEY_NETWORK + i);
+        }
     }
     if (r != 0) {
         return err_sys(err, r, "%s: vdev '%s' cannot watch its network", slot->where, slot->name);

@@ -230,7 +230,9 @@ int vdev_host_add(struct vdev_host *host, const char *module, const char *where,
     slot->streams[STREAM_OUTPUT].fd = -1;
     slot->streams[STREAM_INPUT].fd = -1;
     slot->image_fd = -1;
-    slot->network_fd = -1;
+    for (uint32_t i = 0; i < VDEV_NETWORK_QUEUES_MAX; i++) {
+        slot->network_fds[i] = -1;
+    }
     r = slot->where != NULL ? read_slot(slot, options, option_count, err)
                             : err_set(err, -ENOMEM, "no memory for a vdev");
     if (r != 0) {

@@ -95,6 +95,7 @@ struct vdev_host_need {
     const char *where;        /* FILE:LINE */
     const char *device;       /* the vdev's name */
     const char *format;       /* HELPER: of the image */
+    uint32_t count;           /* TAP: descriptors, one of each queue */
 };
 
 /* The need after `previous` (NULL: the first), or NULL after the last. The console is none. The
@@ -104,6 +105,10 @@ const struct vdev_host_need *vdev_host_next_need(const struct vdev_host *host,
 
 /* Give what `need` asks for; `fd` becomes the host's. */
 void vdev_host_grant(struct vdev_host *host, const struct vdev_host_need *need, int fd);
+
+/* The same with another queue of a tap, from 1 on. */
+void vdev_host_grant_queue(struct vdev_host *host, const struct vdev_host_need *need,
+                           uint32_t queue, int fd);
 
 /* What a vdev may share with other guests: rule number `index` (proto/shmem.h) with its FILE:LINE;
  * false after the last. And the bytes of it that the guest can see at once. */

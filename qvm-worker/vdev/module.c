@@ -190,71 +190,75 @@ static const char *check_option_name(const struct loaded_module *loaded, uint32_
     return NULL;
 }
 
-/* A kind of which a module may have as many as it likes, and needs nothing for them. */
-static bool is_plain(enum vdev_option_kind kind)
+/* Whether a row before this one is of the same kind. */
+static bool is_second(const struct vdev_option *options, uint32_t row)
 {
-    return kind == VDEV_OPTION_TEXT || kind == VDEV_OPTION_BOOL || kind == VDEV_OPTION_NUMBER ||
-           kind == VDEV_OPTION_PAIR || kind == VDEV_OPTION_FLAG || kind == VDEV_OPTION_ON_ERROR ||
-           kind == VDEV_OPTION_FORMAT;
+    for (uint32_t i = 0; i < row; i++) {
+        if (options[i].kind == options[row].kind) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Of some kinds a module has one, and what belongs to it. */
+static const char *check_option_kind(const struct loaded_module *loaded, uint32_t row)
+{
+    const struct vdev_option *options = loaded->module.options, *option = &options[row];
+
+    switch (option->kind) {
+    case VDEV_OPTION_TEXT:
+    case VDEV_OPTION_BOOL:
+    case VDEV_OPTION_NUMBER:
+    case VDEV_OPTION_PAIR:
+    case VDEV_OPTION_FLAG:
+    case VDEV_OPTION_ON_ERROR:
+    case VDEV_OPTION_FORMAT:
+        return NULL;
+    case VDEV_OPTION_SHMEM:
+        return loaded->ops.shmem_changed == NULL ? "its shared memory is wrong" : NULL;
+    case VDEV_OPTION_HOSTDEV:
+        return is_second(options, row) || loaded->ops.receive == NULL ? "its host device is wrong"
+                                                                      : NULL;
+    case VDEV_OPTION_IMAGE:
+        return is_second(options, row) || loaded->ops.io_done == NULL ? "its image is wrong" : NULL;
+    case VDEV_OPTION_TAP:
+        return is_second(options, row) || loaded->ops.event == NULL ? "its tap is wrong" : NULL;
+    case VDEV_OPTION_PEER:
+        return is_second(options, row) || loaded->ops.event == NULL ? "its peer is wrong" : NULL;
+    case VDEV_OPTION_NETWORK_QUEUES:
+        return is_second(options, row) || option->min < 1 || option->max > VDEV_NETWORK_QUEUES_MAX
+                   ? "the queues of its network are wrong"
+                   : NULL;
+    case VDEV_OPTION_BACKEND: /* its words are said on an I/O thread */
+        return is_second(options, row) || loaded->ops.event == NULL || !loaded->module.has_io_thread
+                   ? "its back end is wrong"
+                   : NULL;
+    default:
+        return "an option is of an unknown kind";
+    }
 }
 
 static const char *count_options(struct loaded_module *loaded)
 {
-    bool has_image = false, has_tap = false, has_peer = false, has_backend = false;
     const struct vdev_option *options = loaded->module.options;
+    const char *why = NULL;
 
     loaded->hostdev_option = UINT32_MAX;
-    for (loaded->option_count = 0; options[loaded->option_count].name != NULL;
+    for (loaded->option_count = 0; why == NULL && options[loaded->option_count].name != NULL;
          loaded->option_count++) {
-        if (loaded->option_count == MODULE_OPTIONS_MAX) {
+        uint32_t row = loaded->option_count;
+
+        if (row == MODULE_OPTIONS_MAX) {
             return "it has too many options";
         }
-        if (check_option_name(loaded, loaded->option_count) != NULL) {
-            return check_option_name(loaded, loaded->option_count);
-        }
-        switch (options[loaded->option_count].kind) {
-        case VDEV_OPTION_SHMEM:
-            if (loaded->ops.shmem_changed == NULL) {
-                return "its shared memory is wrong";
-            }
-            break;
-        case VDEV_OPTION_HOSTDEV:
-            if (loaded->hostdev_option != UINT32_MAX || loaded->ops.receive == NULL) {
-                return "its host device is wrong";
-            }
-            loaded->hostdev_option = loaded->option_count;
-            break;
-        case VDEV_OPTION_IMAGE:
-            if (has_image || loaded->ops.io_done == NULL) {
-                return "its image is wrong";
-            }
-            has_image = true;
-            break;
-        case VDEV_OPTION_TAP:
-            if (has_tap || loaded->ops.event == NULL) {
-                return "its tap is wrong";
-            }
-            has_tap = true;
-            break;
-        case VDEV_OPTION_PEER:
-            if (has_peer || loaded->ops.event == NULL) {
-                return "its peer is wrong";
-            }
-            has_peer = true;
-            break;
-        case VDEV_OPTION_BACKEND: /* its words are said on an I/O thread */
-            if (has_backend || loaded->ops.event == NULL || !loaded->module.has_io_thread) {
-                return "its back end is wrong";
-            }
-            has_backend = true;
-            break;
-        default:
-            if (!is_plain(options[loaded->option_count].kind)) {
-                return "an option is of an unknown kind";
-            }
+        why = check_option_name(loaded, row);
+        why = why == NULL ? check_option_kind(loaded, row) : why;
+        if (options[row].kind == VDEV_OPTION_HOSTDEV) {
+            loaded->hostdev_option = row;
         }
     }
-    return NULL;
+    return why;
 }
 
 /* What an older module does not have stays 0, what a newer one has besides is left out. */

@@ -50,11 +50,22 @@ void vdev_host_grant(struct vdev_host *host, const struct vdev_host_need *need, 
             host->slots[i]->image_fd = fd;
         }
         if (&host->slots[i]->network_need == need) {
-            cleanup_close(&host->slots[i]->network_fd);
-            host->slots[i]->network_fd = fd;
+            cleanup_close(&host->slots[i]->network_fds[0]);
+            host->slots[i]->network_fds[0] = fd;
         }
         if (&host->slots[i]->backend_need == need) {
             vdev_host_grant_backend(host->slots[i], fd);
+        }
+    }
+}
+
+void vdev_host_grant_queue(struct vdev_host *host, const struct vdev_host_need *need,
+                           uint32_t queue, int fd)
+{
+    for (uint32_t i = 0; i < host->slot_count; i++) {
+        if (&host->slots[i]->network_need == need) {
+            cleanup_close(&host->slots[i]->network_fds[queue]);
+            host->slots[i]->network_fds[queue] = fd;
         }
     }
 }

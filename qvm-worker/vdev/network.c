@@ -89,6 +89,18 @@ int vdev_host_read_network(struct vdev_slot *slot, const struct vdev_value *valu
     return r;
 }
 
+int vdev_host_settle_network(struct vdev_slot *slot, struct err *err)
+{
+    slot->network_need.count = slot->network_queues > 1 ? slot->network_queues : 1;
+    if (slot->network_need.count > 1 && slot->network_need.path != NULL &&
+        slot->network_need.kind == VDEV_HOST_NEED_PEER) {
+        return err_set(err, -EINVAL,
+                       "%s: a cable to a peer has one queue: leave 'queues' out, or take a tap",
+                       slot->network_queues_where);
+    }
+    return 0;
+}
+
 /* What was granted is a socket of whole frames, if it is to be a peer. */
 static bool is_cable(int fd)
 {
@@ -107,12 +119,14 @@ int vdev_host_open_network(struct vdev_slot *slot, struct err *err)
     if (need->path == NULL || slot->host->env.is_dry) {
         return 0;
     }
-    if (slot->network_fd < 0) {
-        return err_set(err, -ENODEV, "%s: '%s' was not given to vdev '%s'", need->where, need->path,
-                       slot->name);
+    for (uint32_t i = 0; i < need->count; i++) {
+        if (slot->network_fds[i] < 0) {
+            return err_set(err, -ENODEV, "%s: '%s' was not given to vdev '%s'", need->where,
+                           need->path, slot->name);
+        }
     }
     if (need->kind == VDEV_HOST_NEED_PEER) {
-        if (!is_cable(slot->network_fd)) {
+        if (!is_cable(slot->network_fds[0])) {
             return err_set(err, -EINVAL, "%s: what came for peer '%s' is no cable", need->where,
                            need->path);
         }
@@ -126,7 +140,9 @@ int vdev_host_open_network(struct vdev_slot *slot, struct err *err)
 
 void vdev_host_close_network(struct vdev_slot *slot)
 {
-    cleanup_close(&slot->network_fd);
+    for (uint32_t i = 0; i < VDEV_NETWORK_QUEUES_MAX; i++) {
+        cleanup_close(&slot->network_fds[i]);
+    }
     free(slot->network_buffer);
     slot->network_buffer = NULL;
 }
@@ -136,15 +152,19 @@ void vdev_host_close_network(struct vdev_slot *slot)
 bool vdev_host_network(struct vdev_slot *slot, uint32_t event)
 {
     if (slot->network_need.path == NULL || event >= VDEV_EVENTS_MAX ||
-        vdev_host_open_event(slot, event) != 0) {
+        slot->network_need.count > VDEV_EVENTS_MAX - event) {
         return false;
+    }
+    for (uint32_t i = 0; i < slot->network_need.count; i++) {
+        if (vdev_host_open_event(slot, event + i) != 0) {
+            return false;
+        }
     }
     slot->network_event = event;
     return true;
 }
 
-static int send_to_tap(const struct vdev_slot *slot, const struct vdev_piece *pieces,
-                       uint32_t count)
+static int send_to_tap(int fd, const struct vdev_piece *pieces, uint32_t count)
 {
     struct iovec vectors[PIECES_MAX];
 
@@ -154,7 +174,7 @@ static int send_to_tap(const struct vdev_slot *slot, const struct vdev_piece *pi
     for (uint32_t i = 0; i < count; i++) {
         vectors[i] = (struct iovec){pieces[i].base, (size_t)pieces[i].size};
     }
-    return writev(slot->network_fd, vectors, (int)count) >= 0 ? 0 : -errno;
+    return writev(fd, vectors, (int)count) >= 0 ? 0 : -errno;
 }
 
 static int send_to_peer(const struct vdev_slot *slot, const struct vdev_piece *pieces,
@@ -169,30 +189,43 @@ static int send_to_peer(const struct vdev_slot *slot, const struct vdev_piece *p
         memcpy(slot->network_buffer + size, pieces[i].base, (size_t)pieces[i].size);
         size += (size_t)pieces[i].size;
     }
-    return send(slot->network_fd, slot->network_buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0
+    return send(slot->network_fds[0], slot->network_buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0
                ? 0
                : -errno;
 }
 
-int vdev_host_frame_send(struct vdev_slot *slot, const struct vdev_piece *pieces, uint32_t count)
+int vdev_host_queue_send(struct vdev_slot *slot, uint32_t queue, const struct vdev_piece *pieces,
+                         uint32_t count)
 {
-    if (slot->network_fd < 0) {
+    if (queue >= VDEV_NETWORK_QUEUES_MAX || slot->network_fds[queue] < 0) {
         return -ENODEV;
     }
-    return slot->network_need.kind == VDEV_HOST_NEED_PEER ? send_to_peer(slot, pieces, count)
-                                                          : send_to_tap(slot, pieces, count);
+    return slot->network_need.kind == VDEV_HOST_NEED_PEER
+               ? send_to_peer(slot, pieces, count)
+               : send_to_tap(slot->network_fds[queue], pieces, count);
+}
+
+int vdev_host_frame_send(struct vdev_slot *slot, const struct vdev_piece *pieces, uint32_t count)
+{
+    return vdev_host_queue_send(slot, 0, pieces, count);
+}
+
+size_t vdev_host_queue_receive(struct vdev_slot *slot, uint32_t queue, void *to, size_t size)
+{
+    int fd = queue < VDEV_NETWORK_QUEUES_MAX ? slot->network_fds[queue] : -1;
+    ssize_t n = -1;
+
+    if (fd >= 0) {
+        n = slot->network_need.kind == VDEV_HOST_NEED_PEER
+                ? recv(fd, to, size, MSG_DONTWAIT | MSG_TRUNC)
+                : read(fd, to, size);
+    }
+    return n > 0 ? (size_t)n : 0;
 }
 
 size_t vdev_host_frame_receive(struct vdev_slot *slot, void *to, size_t size)
 {
-    ssize_t n = -1;
-
-    if (slot->network_fd >= 0) {
-        n = slot->network_need.kind == VDEV_HOST_NEED_PEER
-                ? recv(slot->network_fd, to, size, MSG_DONTWAIT | MSG_TRUNC)
-                : read(slot->network_fd, to, size);
-    }
-    return n > 0 ? (size_t)n : 0;
+    return vdev_host_queue_receive(slot, 0, to, size);
 }
 
 bool vdev_host_network_is_up(struct vdev_slot *slot)

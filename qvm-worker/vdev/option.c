@@ -243,10 +243,15 @@ static int read_value(struct vdev_slot *slot, struct vdev_value *value, bool is_
         }
         return 0;
     case VDEV_OPTION_NUMBER:
+    case VDEV_OPTION_NETWORK_QUEUES:
         if (conf_parse_number(text, strlen(text), CONF_DECIMAL, &value->number[0]) != 0 ||
             value->number[0] < row->min || value->number[0] > row->max) {
             return err_set(err, -EINVAL, "%s: %s '%s' is not a number from %" PRIu64 " to %" PRIu64,
                            value->where, row->name, text, row->min, row->max);
+        }
+        if (row->kind == VDEV_OPTION_NETWORK_QUEUES) {
+            slot->network_queues = (uint32_t)value->number[0];
+            slot->network_queues_where = value->where;
         }
         return 0;
     case VDEV_OPTION_PAIR:
@@ -458,5 +463,6 @@ int vdev_host_read_options(struct vdev_slot *slot, const struct vdev_host_option
     for (size_t i = 0; i < option_count && r == 0; i++) {
         r = read_option(slot, &options[i], err);
     }
+    r = r == 0 ? vdev_host_settle_network(slot, err) : r;
     return r == 0 ? settle_regions(slot, err) : r;
 }

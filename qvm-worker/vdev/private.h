@@ -90,13 +90,15 @@ struct vdev_slot {
     struct vdev_host_need image_need;         /* without a path: the option was not given */
     enum image_keep image_keep;
     enum image_format image_format;
-    const char *image_format_name;      /* as `format` says; NULL: nothing */
-    int image_fd;                       /* until image_create took it */
-    struct vdev_host_need network_need; /* without a path: no option was given */
-    int network_fd;                     /* -1: none */
-    uint8_t *network_buffer;            /* of VDEV_FRAME_MAX, for frames to a peer */
-    uint32_t network_event;             /* that it rings */
-    atomic_bool is_unlinked;            /* nobody is at the other end */
+    const char *image_format_name;            /* as `format` says; NULL: nothing */
+    int image_fd;                             /* until image_create took it */
+    struct vdev_host_need network_need;       /* without a path: no option was given */
+    uint32_t network_queues;                  /* 0: the option was not given */
+    const char *network_queues_where;         /* FILE:LINE of it; borrowed from its value */
+    int network_fds[VDEV_NETWORK_QUEUES_MAX]; /* -1: none */
+    uint8_t *network_buffer;                  /* of VDEV_FRAME_MAX, for frames to a peer */
+    uint32_t network_event;                   /* that its first queue rings */
+    atomic_bool is_unlinked;                  /* nobody is at the other end */
 
     struct vdev_host_need backend_need; /* without a path: the option was not given */
     struct slot_backend *backend;       /* NULL: it has none */
@@ -246,6 +248,7 @@ uint32_t vdev_host_shmem_status(struct vdev_slot *slot, uint32_t handle);
 
 /* The network: its options; look at it before the device is made; close it after its end. */
 int vdev_host_read_network(struct vdev_slot *slot, const struct vdev_value *value, struct err *err);
+int vdev_host_settle_network(struct vdev_slot *slot, struct err *err);
 int vdev_host_open_network(struct vdev_slot *slot, struct err *err);
 void vdev_host_close_network(struct vdev_slot *slot);
 
@@ -253,6 +256,9 @@ void vdev_host_close_network(struct vdev_slot *slot);
 bool vdev_host_network(struct vdev_slot *slot, uint32_t event);
 int vdev_host_frame_send(struct vdev_slot *slot, const struct vdev_piece *pieces, uint32_t count);
 size_t vdev_host_frame_receive(struct vdev_slot *slot, void *to, size_t size);
+int vdev_host_queue_send(struct vdev_slot *slot, uint32_t queue, const struct vdev_piece *pieces,
+                         uint32_t count);
+size_t vdev_host_queue_receive(struct vdev_slot *slot, uint32_t queue, void *to, size_t size);
 bool vdev_host_network_is_up(struct vdev_slot *slot);
 
 /* One handle less; the slot is freed with the last. */

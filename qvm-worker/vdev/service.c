@@ -303,5 +303,7 @@ const struct vdev_services vdev_host_services = {
     .backend_configure = vdev_host_backend_configure,
     .backend_stop = vdev_host_backend_stop,
     .network_is_up = vdev_host_network_is_up,
+    .queue_send = vdev_host_queue_send,
+    .queue_receive = vdev_host_queue_receive,
     .image_drop = vdev_host_image_drop,
 };

@@ -253,6 +253,9 @@ static void after_hello(const char *name, int peer)
         sleep_for_ever();
     } else if (is(name, "asks-for-a-cpu-by-another-word")) {
         say(peer, "{\"ask\":{\"items\":[{\"kind\":\"shmem\",\"id\":\"cpu0\",\"where\":\"a:1\"}]}}");
+    } else if (is(name, "asks-for-many-queues")) {
+        say(peer, "{\"ask\":{\"items\":[{\"kind\":\"network\",\"id\":\"tap:vm1\",\"amount\":9,"
+                  "\"where\":\"a:1\"}]}}");
     } else if (is(name, "asks-nothing")) {
         sleep_for_ever();
     } else if (is(name, "runs-unasked")) {

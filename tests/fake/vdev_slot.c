@@ -277,6 +277,8 @@ const struct vdev_services fake_slot_services = {
     .backend_stop = fake_slot_backend_stop,
     .vector_event = fake_slot_vector_event,
     .network_is_up = fake_slot_network_is_up,
+    .queue_send = fake_slot_queue_send,
+    .queue_receive = fake_slot_queue_receive,
     .put = fake_put,
     .get = fake_get,
 };

@@ -32,6 +32,7 @@ struct fake_doorbell {
 /* A frame of a network, with its header; what is longer is kept in part. */
 struct fake_frame {
     size_t size;
+    uint32_t queue; /* of the network, that it goes through */
     uint8_t bytes[2048];
 };
 
@@ -194,6 +195,9 @@ void fake_slot_image_drop(struct vdev_slot *slot, bool (*is_meant)(void *context
 
 /* The network's services. */
 bool fake_slot_network(struct vdev_slot *slot, uint32_t event);
+int fake_slot_queue_send(struct vdev_slot *slot, uint32_t queue, const struct vdev_piece *pieces,
+                         uint32_t count);
+size_t fake_slot_queue_receive(struct vdev_slot *slot, uint32_t queue, void *to, size_t size);
 int fake_slot_frame_send(struct vdev_slot *slot, const struct vdev_piece *pieces, uint32_t count);
 size_t fake_slot_frame_receive(struct vdev_slot *slot, void *to, size_t size);
 bool fake_slot_network_is_up(struct vdev_slot *slot);
@@ -213,5 +217,6 @@ int fake_slot_vector_event(struct vdev_slot *slot, uint32_t vector);
 
 /* A frame comes, of which `size` bytes are given, and the device is told. */
 void fake_slot_frame(struct vdev_slot *slot, const void *bytes, size_t size);
+void fake_slot_queue_frame(struct vdev_slot *slot, uint32_t queue, const void *bytes, size_t size);
 
 #endif

@@ -9,7 +9,7 @@ import struct
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 IFF_UP = 1  # linux/if.h
 TUNSETIFF, TUNSETPERSIST = 0x400454CA, 0x400454CB  # linux/if_tun.h
-IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x2, 0x1000, 0x4000
+IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x2, 0x1000, 0x4000, 0x100
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFHWADDR, SIOCSIFHWADDR = 0x8913, 0x8914, 0x8927, 0x8924
 SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C  # linux/sockios.h
 SIOCBRADDBR, SIOCBRADDIF, SIOCDEVPRIVATE = 0x89A0, 0x89A2, 0x89F0
@@ -44,11 +44,11 @@ def ports(bridge):
     return {index for index in found if index != 0}
 
 
-def open_tap(name):
+def open_tap(name, more=0):
     """As another program of the host has it."""
     tap = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(),
-                                            IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+                                            IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | more))
     return tap
 
 

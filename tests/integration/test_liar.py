@@ -38,6 +38,9 @@ class LiarTest(LeavesNothingTest):
     def test_one_that_could_not_become_a_qvm_is_told_so(self):
         self.fails("talks-in-the-pipe", "vmm-crash", "could not be run: I would rather not")
 
+    def test_one_that_asks_for_more_queues_than_a_tap_has_is_told_so(self):
+        self.fails("asks-for-many-queues", "denied", "a tap has at most 8 queues", error="too-big")
+
     def test_a_program_that_is_none_is_told_so(self):
         path = os.path.join(self.qvmd.top, "none")
         with open(path, "w", encoding="utf-8") as file:

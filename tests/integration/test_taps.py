@@ -6,12 +6,22 @@ import os
 import sys
 
 from crashtest import CrashBase
-from netdev import (IFF_UP, add_bridge, add_port, address, devices, flags, open_tap, persist, ports,
+from netdev import (IFF_MULTI_QUEUE, IFF_UP, add_bridge, add_port, address, devices, flags, open_tap, persist, ports,
                     set_address, unshare)
 from qvmtest import SKIPPED, QvmdTest, Refused, bare, main
 
 def net(*taps):
     return "".join(f"vdev virtio-net tap {tap}\n" for tap in taps)
+
+
+def queues(pid, tap):
+    """How many queues of a tap a process has."""
+    found = 0
+    for fd in os.listdir(f"/proc/{pid}/fdinfo"):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/fdinfo/{fd}",
+                                                          encoding="ascii") as info:
+            found += f"iff:\t{tap}\n" in info.read()
+    return found
 
 
 class TapsTest(QvmdTest):
@@ -146,6 +156,63 @@ class TapsTest(QvmdTest):
             persist(tap, 0)
             os.close(tap)
 
+    def test_a_tap_has_the_queues_that_are_wanted_and_is_claimed_once(self):
+        pid = self.run_guest("a", "vm1,br0 queues 4", "vm2", "vm3 queues 8")["pid"]
+        self.assertEqual([queues(pid, tap) for tap in ("vm1", "vm2", "vm3")], [4, 1, 8])
+        self.assertEqual(ports("br0"), {devices()["vm1"]})
+        self.assertNotIn("/dev/net/tun", self.qvmd_has())
+        claims = [claim["id"] for claim in self.qvmd.call("guest.show", name="a")["claims"]
+                  if claim["kind"] == "network"]
+        self.assertEqual(claims, ["tap:vm1,br0", "tap:vm2", "tap:vm3"])
+        for wish in ("vm1", "vm1 queues 2"):
+            self.assertEqual(self.denied("b", wish),
+                             f"b.qvmconf:5: 'tap:vm1' is held by guest 'a' (pid {pid})")
+        self.qvmd.restart()
+        self.assertIn("is held by guest 'a'", self.denied("b", "vm1 queues 2"))
+        self.qvmd.call("guest.kill", name="a")
+        self.assert_gone("vm1", "vm2", "vm3")
+        for _ in range(3):  # the next one does not meet what the last one leaves behind
+            self.run_guest("a", "vm1,br0 queues 4")
+            self.qvmd.call("guest.kill", name="a")
+        self.assertEqual(self.denied("a", "vm2", "vm1 queues 2", "vm1 queues 2"),
+                         "a.qvmconf:7: 'tap:vm1' is asked for twice (a.qvmconf:6)")
+        self.assert_gone("vm1", "vm2")
+
+    def test_as_many_queues_as_a_vm_may_have_come_in_several_packets(self):
+        wanted = {f"vm{number}": 8 if number < 9 else 1 for number in range(20)}
+        pid = self.run_guest("a", *(f"{tap} queues {count}" for tap, count in wanted.items()))["pid"]
+        self.assertEqual({tap: queues(pid, tap) for tap in wanted}, wanted)
+
+    def test_a_tap_of_several_queues_that_another_program_has_is_in_use(self):
+        tap = open_tap("vm1", IFF_MULTI_QUEUE)
+        try:
+            self.assertEqual(self.denied("a", "vm1 queues 2"),
+                             "a.qvmconf:5: the tap 'vm1' is in use")
+        finally:
+            os.close(tap)
+        self.run_guest("a", "vm1 queues 2")
+
+    def test_a_tap_of_the_hosts_own_has_the_queues_that_it_was_made_with(self):
+        for more, wrong, sentence, right in (
+                (0, "vm1 queues 2", "has one queue: 'ip tuntap add vm1 mode tap multi_queue' makes "
+                                    "one that has several", "vm1"),
+                (IFF_MULTI_QUEUE, "vm1", "has several queues: 'queues' says how many of them, from "
+                                         "2 on", "vm1 queues 2")):
+            with self.subTest(right):
+                tap = open_tap("vm1", more)
+                persist(tap, 1)
+                os.close(tap)
+                try:
+                    self.assertEqual(
+                        self.denied("a", wrong),
+                        "a.qvmconf:5: the tap 'vm1' is the host's own, and " + sentence)
+                    self.run_guest("a", right)
+                    self.qvmd.call("guest.kill", name="a")
+                finally:
+                    tap = open_tap("vm1", more)
+                    persist(tap, 0)
+                    os.close(tap)
+
     def test_a_qvmd_without_the_right_says_which_one_it_wants(self):
         self.qvmd.stop()
         self.qvmd.runner = ("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin")
@@ -161,7 +228,7 @@ class TapCrashTest(CrashBase):
     def test_a_qvmd_that_is_killed_while_it_gives_a_tap_leaves_none(self):
         def begin():
             return self.call("guest.start", name="a",
-                             definition=bare("a", more=net("vm1,br0")))["guest"]
+                             definition=bare("a", more=net("vm1,br0 queues 2")))["guest"]
 
         points, _, _ = self.one_run(self.forget, begin, 0)
         for name in ("taps made", "hand told to pass files on", "files passed on", "grant sent"):

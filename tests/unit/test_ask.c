@@ -146,8 +146,27 @@ START_TEST(a_cable_comes_with_both_its_ends)
 }
 END_TEST
 
+START_TEST(a_tap_comes_with_all_its_queues)
+{
+    begin();
+    plan->needs[3].kind = RESOURCE_network;
+    plan->needs[3].amount = 3;
+    plan->needs[3].queue = PLAN_QUEUES_MAX - 2;
+    ck_assert_int_eq(ANSWER(2, true, {.item = 3, .has_descriptor = true, .descriptors = 2}),
+                     -EPROTO);
+    ck_assert_int_eq(ANSWER(4, true, {.item = 3, .has_descriptor = true, .descriptors = 4}),
+                     -EPROTO);
+    ck_assert_int_eq(ANSWER(3, true, {.item = 3, .has_descriptor = true, .descriptors = 3}), 0);
+    ck_assert_int_ge(ask.fds[3], 0);
+    ck_assert_int_ge(ask.fds[PLAN_FD_QUEUE(PLAN_QUEUES_MAX - 2)], 0);
+    ck_assert_int_ge(ask.fds[PLAN_FD_QUEUE(PLAN_QUEUES_MAX - 1)], 0);
+    ck_assert_int_lt(ask.fds[PLAN_FD_QUEUE(0)], 0);
+    end();
+}
+END_TEST
+
 UNIT_MAIN("ask", a_whole_grant_in_one_packet_is_complete,
           a_grant_may_come_in_pieces_and_in_any_order, what_is_left_out_is_told,
           what_was_not_asked_for_or_came_before_is_refused,
           descriptors_come_with_what_has_one_and_with_nothing_else,
-          a_cable_comes_with_both_its_ends)
+          a_cable_comes_with_both_its_ends, a_tap_comes_with_all_its_queues)

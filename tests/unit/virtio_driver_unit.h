@@ -7,7 +7,7 @@
 #include "tests/fake/virtio_ring.h"
 #include "tests/unit/unit.h"
 
-enum { QUEUE_SIZE = 16, QUEUES_MAX = 4, QUEUE_SPACE = 0x1000 };
+enum { QUEUE_SIZE = 16, QUEUES_MAX = 6, QUEUE_SPACE = 0x1000 };
 
 #define DATA       (RING_MEMORY_START + QUEUES_MAX * QUEUE_SPACE)
 #define EVENT_IDX  (UINT64_C(1) << 29)

@@ -65,11 +65,13 @@ enum vdev_option_kind {
                            * it goes on */
     VDEV_OPTION_FORMAT,   /* `raw`, `vhd` (fixed), `vhd-dynamic`, `vhdx` or `qcow2`: what the image
                            * is.   Left out: fixed VHD if its name ends in .vhd, else raw */
+    VDEV_OPTION_NETWORK_QUEUES, /* NUMBER: how many queues the network has, min..max up to
+                                 * VDEV_NETWORK_QUEUES_MAX; more than one beside TAP alone */
 };
 
 /* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
  * are common to all vdevs and read by the qvm. A module has at most one HOSTDEV, one IMAGE, one
- * TAP, one PEER and one BACKEND option; TAP and PEER exclude each other. */
+ * TAP, one PEER, one NETWORK_QUEUES and one BACKEND option; TAP and PEER exclude each other. */
 struct vdev_option {
     const char *name;
     enum vdev_option_kind kind;
@@ -330,6 +332,14 @@ struct vdev_services {
     /* As image_stop, of some transfers: those that is_meant(context, token) says it of, which is
      * asked once for each in flight. The others go on. */
     void (*image_drop)(struct vdev_slot *slot, vdev_meant_fn is_meant, void *context);
+
+    /* ---- a network with several queues (the NETWORK_QUEUES option) ---- */
+
+    /* frame_send and frame_receive of a queue, from 0 on; those two are queue 0. Each queue has an
+     * event of its own: that of `network` and its number. */
+    int (*queue_send)(struct vdev_slot *slot, uint32_t queue, const struct vdev_piece *pieces,
+                      uint32_t count);
+    size_t (*queue_receive)(struct vdev_slot *slot, uint32_t queue, void *to, size_t size);
 };
 
 /* For the state operation: one named value, shown by `qvmctl show` and at SIGUSR1. */

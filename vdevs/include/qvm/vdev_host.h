@@ -100,8 +100,9 @@ struct vdev_shmem {
 
 /* A frame of a network begins with its header: that of virtio 1.2, 5.1.6, little-endian, with
  * num_buffers (which says nothing here). */
-#define VDEV_FRAME_HEADER 12u
-#define VDEV_FRAME_MAX    (VDEV_FRAME_HEADER + 65536u + 64u) /* bytes of one, its header included */
+#define VDEV_FRAME_HEADER       12u
+#define VDEV_NETWORK_QUEUES_MAX 8u
+#define VDEV_FRAME_MAX          (VDEV_FRAME_HEADER + 65536u + 64u) /* bytes of one, its header included */
 
 #define VDEV_BACKEND_QUEUES_MAX 16u  /* queues of one device */
 #define VDEV_BACKEND_CONFIG_MAX 256u /* bytes of its configuration */
