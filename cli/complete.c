@@ -100,7 +100,7 @@ static void offer_settings(const struct line *line)
         for (char *at = word; (at = strchr(at, '_')) != NULL;) {
             *at = '-';
         }
-        offer(line, word, type->fields[i].doc);
+        offer(line, word, msg_docs[MSG_settings].fields[i]);
     }
 }
 

@@ -177,9 +177,11 @@ int msg_control_parse(const char *packet, size_t size, bool from_qvmd, enum msg_
 
 /* ---- the list itself, for documents and their checks ---- */
 
+#define MSG_MEMBER_MAX 24 /* bytes of a member's name, with its end */
+
+/* Without a pointer: see words.h on that. */
 struct msg_field {
-    const char *name;
-    const char *doc;
+    char name[MSG_MEMBER_MAX];
     enum {
         MSG_STR,
         MSG_NAME,
@@ -192,20 +194,26 @@ struct msg_field {
         MSG_OBJ
     } kind;
     bool must;
-    size_t offset, count_offset;    /* of the member, and of its count or size */
-    int64_t min, max;               /* INT; max is the longest for texts, the most for lists */
-    int64_t most;                   /* STRS: how many; max is then the longest */
-    const struct word_table *table; /* ENUM */
-    enum msg_struct type;           /* LIST, OBJ */
+    uint32_t offset, count_offset; /* of the member, and of its count or size */
+    int64_t min, max;              /* INT; max is the longest for texts, the most for lists */
+    int64_t most;                  /* STRS: how many; max is then the longest */
+    enum word_list words;          /* ENUM */
+    enum msg_struct type;          /* LIST, OBJ */
 };
 
 struct msg_type {
     const char *name;
-    const char *doc;
     size_t size;
     const struct msg_field *fields;
     size_t field_count;
 };
 extern const struct msg_type msg_types[MSG_STRUCT_COUNT];
+
+/* What the list says of a struct, and of each of its fields. */
+struct msg_doc {
+    const char *text;
+    const char *const *fields;
+};
+extern const struct msg_doc msg_docs[MSG_STRUCT_COUNT];
 
 #endif

@@ -259,10 +259,10 @@ static int read_field(const struct msg_field *field, json_t *value, bool is_requ
     case MSG_ENUM: {
         const char *word = json_string_value(value);
 
-        *(int *)slot = word != NULL ? words_find(field->table, word) : -1;
+        *(int *)slot = word != NULL ? words_find(words_table(field->words), word) : -1;
         return *(int *)slot >= 0 ? 0
                                  : err_set(err, -EINVAL, "'%s%s' is not a %s", path, field->name,
-                                           field->table->name);
+                                           words_table(field->words)->name);
     }
     case MSG_BYTES:
         return read_bytes(field, value, path, body, err);

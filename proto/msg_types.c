@@ -12,35 +12,34 @@
 #define STRUCT(s, doc_) static const struct msg_field fields_##s[] = {
 #define END(s)                                                                                     \
     {                                                                                              \
-        .name = NULL                                                                               \
+        .name = ""                                                                                 \
     }                                                                                              \
     }                                                                                              \
     ;
 #define AT(s, m)    .name = #m, .offset = offsetof(struct msg_##s, m)
 #define COUNT(s, m) .count_offset = offsetof(struct msg_##s, m)
 #define STR(s, m, need, longest, doc_)                                                             \
-    {AT(s, m), .kind = MSG_STR, .must = need, .max = longest, .doc = doc_},
+    {AT(s, m), .kind = MSG_STR, .must = need, .max = longest},
 #define NAME(s, m, need, doc_)                                                                     \
-    {AT(s, m), .kind = MSG_NAME, .must = need, .max = GUEST_NAME_MAX, .doc = doc_},
+    {AT(s, m), .kind = MSG_NAME, .must = need, .max = GUEST_NAME_MAX},
 #define INT(s, m, need, smallest, largest, doc_)                                                   \
-    {AT(s, m), .kind = MSG_INT, .must = need, .min = smallest, .max = largest, .doc = doc_},
-#define BOOL(s, m, doc_) {AT(s, m), .kind = MSG_BOOL, .doc = doc_},
+    {AT(s, m), .kind = MSG_INT, .must = need, .min = smallest, .max = largest},
+#define BOOL(s, m, doc_) {AT(s, m), .kind = MSG_BOOL},
 #define ENUM(s, m, need, table_, doc_)                                                             \
-    {AT(s, m), .kind = MSG_ENUM, .must = need, .table = &words_##table_, .doc = doc_},
+    {AT(s, m), .kind = MSG_ENUM, .must = need, .words = WORDS_##table_},
 #define BYTES(s, m, need, longest, doc_)                                                           \
-    {AT(s, m), COUNT(s, m##_size), .kind = MSG_BYTES, .must = need, .max = longest, .doc = doc_},
+    {AT(s, m), COUNT(s, m##_size), .kind = MSG_BYTES, .must = need, .max = longest},
 #define LIST(s, m, type_, most_, doc_)                                                             \
     {AT(s, m),     COUNT(s, m##_count), .kind = MSG_LIST,                                          \
-     .max = most_, .type = MSG_##type_, .doc = doc_},
+     .max = most_, .type = MSG_##type_},
 #define STRS(s, m, most_, longest, doc_)                                                           \
-    {AT(s, m), COUNT(s, m##_count), .kind = MSG_STRS, .max = longest, .most = most_, .doc = doc_},
-#define OBJ(s, m, type_, doc_) {AT(s, m), .kind = MSG_OBJ, .type = MSG_##type_, .doc = doc_},
+    {AT(s, m), COUNT(s, m##_count), .kind = MSG_STRS, .max = longest, .most = most_},
+#define OBJ(s, m, type_, doc_) {AT(s, m), .kind = MSG_OBJ, .type = MSG_##type_},
 #include "proto/messages.def"
 #include "proto/msg_undef.h"
 
 #define STRUCT(s, doc_)                                                                            \
     [MSG_##s] = {.name = #s,                                                                       \
-                 .doc = doc_,                                                                      \
                  .size = sizeof(struct msg_##s),                                                   \
                  .fields = fields_##s,                                                             \
                  .field_count = ARRAY_LEN(fields_##s) - 1},

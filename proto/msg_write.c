@@ -217,7 +217,7 @@ static void write_field(struct msg_writer *out, const struct msg_field *field, c
         msg_write_raw(out, *(const bool *)slot ? "true" : "false");
         return;
     case MSG_ENUM:
-        write_word(out, field->table, *(const int *)slot);
+        write_word(out, words_table(field->words), *(const int *)slot);
         return;
     case MSG_BYTES:
         write_bytes(out, pointer, *count);

@@ -38,7 +38,7 @@ static json_t *field_schema(const struct msg_field *field)
     case MSG_BOOL:
         return json_pack("{s:s}", "type", "boolean");
     case MSG_ENUM:
-        return enum_schema(field->table);
+        return enum_schema(words_table(field->words));
     case MSG_BYTES:
         return json_pack("{s:s, s:s}", "type", "string", "contentEncoding", "base64");
     case MSG_LIST:
@@ -60,8 +60,10 @@ static json_t *described(json_t *schema, const char *doc)
     return schema;
 }
 
-static json_t *struct_schema(const struct msg_type *type)
+static json_t *struct_schema(enum msg_struct of)
 {
+    const struct msg_type *type = &msg_types[of];
+    const struct msg_doc *doc = &msg_docs[of];
     json_t *properties = json_object();
     json_t *required = json_array();
 
@@ -69,17 +71,18 @@ static json_t *struct_schema(const struct msg_type *type)
         const struct msg_field *field = &type->fields[i];
 
         (void)json_object_set_new(properties, field->name,
-                                  described(field_schema(field), field->doc));
+                                  described(field_schema(field), doc->fields[i]));
         if (field->must) {
             (void)json_array_append_new(required, json_string(field->name));
         }
     }
-    return json_pack("{s:s, s:s, s:o, s:o}", "type", "object", "description", type->doc,
+    return json_pack("{s:s, s:s, s:o, s:o}", "type", "object", "description", doc->text,
                      "properties", properties, "required", required);
 }
 
-static json_t *method_params(const struct msg_type *type)
+static json_t *method_params(enum msg_struct of)
 {
+    const struct msg_type *type = &msg_types[of];
     json_t *params = json_array();
 
     for (size_t i = 0; i < type->field_count; i++) {
@@ -87,7 +90,7 @@ static json_t *method_params(const struct msg_type *type)
 
         (void)json_array_append_new(params,
                                     json_pack("{s:s, s:s, s:b, s:o}", "name", field->name,
-                                              "description", field->doc, "required",
+                                              "description", msg_docs[of].fields[i], "required",
                                               (int)field->must, "schema", field_schema(field)));
     }
     return params;
@@ -107,7 +110,7 @@ static json_t *methods(void)
                                                     "name", method->name, "summary", method->doc,
                                                     "paramStructure", "by-name", "x-role",
                                                     roles[method->role], "params",
-                                                    method_params(&msg_types[method->params]),
+                                                    method_params(method->params),
                                                     "result", "name", "result", "schema", result));
     }
     return list;
@@ -132,7 +135,7 @@ char *msg_openrpc(const char *version)
     json_t *schemas = json_object();
 
     for (int i = 0; i < MSG_STRUCT_COUNT; i++) {
-        (void)json_object_set_new(schemas, msg_types[i].name, struct_schema(&msg_types[i]));
+        (void)json_object_set_new(schemas, msg_types[i].name, struct_schema((enum msg_struct)i));
     }
     document = json_pack("{s:s, s:{s:s, s:s}, s:o, s:{s:o, s:o}}", "openrpc", "1.2.6", "info",
                          "title", "qvmd", "version", version, "methods", methods(), "components",

@@ -87,7 +87,7 @@ static const char *all_names(char said[SAID_SIZE])
 static int set_word(const struct msg_field *field, const char *name, const char *value, int *slot,
                     struct err *err)
 {
-    int word = words_find(field->table, value);
+    int word = words_find(words_table(field->words), value);
     char said[SAID_SIZE] = "";
     size_t used = 0;
 
@@ -95,9 +95,9 @@ static int set_word(const struct msg_field *field, const char *name, const char 
         *slot = word;
         return 0;
     }
-    for (int i = 0; i < field->table->count && used < sizeof(said); i++) {
+    for (int i = 0; i < words_table(field->words)->count && used < sizeof(said); i++) {
         int n = snprintf(said + used, sizeof(said) - used, "%s%s", i > 0 ? ", " : "",
-                         words_name(field->table, i));
+                         words_name(words_table(field->words), i));
 
         used += n > 0 ? (size_t)n : 0;
     }

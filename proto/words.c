@@ -62,6 +62,19 @@ const struct word_table words_on_reboot = TABLE(on_reboot);
 const struct word_table words_reason = TABLE(reason);
 const struct word_table words_resource_kind = TABLE(resource_kind);
 
+const struct word_table *words_table(enum word_list list)
+{
+    static const struct word_table *const tables[] = {
+        [WORDS_state] = &words_state,
+        [WORDS_restart] = &words_restart,
+        [WORDS_on_reboot] = &words_on_reboot,
+        [WORDS_reason] = &words_reason,
+        [WORDS_resource_kind] = &words_resource_kind,
+    };
+
+    return tables[list];
+}
+
 #define STATE(id, has_process, doc) has_process,
 static const bool has_process[] = {
 #include "proto/states.def"

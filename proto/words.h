@@ -66,6 +66,12 @@ extern const struct word_table words_reason;
 extern const struct word_table words_what; /* kinds of events of the API */
 extern const struct word_table words_resource_kind;
 
+/* The lists that members of messages have, by number: a table that holds no pointer needs no
+ * relocation, and its pages are the file's in every process. */
+enum word_list { WORDS_state, WORDS_restart, WORDS_on_reboot, WORDS_reason, WORDS_resource_kind };
+
+const struct word_table *words_table(enum word_list list);
+
 /* The name of `word`, or NULL when it has none. */
 const char *words_name(const struct word_table *table, int word);
 
