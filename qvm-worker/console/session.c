@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,12 +151,13 @@ int console_session_create(struct uv_loop_s *loop, const struct console_session_
                            int in_fd, int out_fd, unsigned flags, uint64_t from,
                            struct console_session **session, struct err *err)
 {
-    struct console_session *new = calloc(1, sizeof(*new));
+    struct console_session *new = malloc(sizeof(*new));
     int r;
 
     if (new == NULL) {
         return err_set(err, -ENOMEM, "no memory for a console session");
     }
+    memset(new, 0, offsetof(struct console_session, buffer));
     new->owner = owner;
     new->flags = flags;
     new->offset = from;

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -22,11 +24,12 @@ struct machine_events {
 
 int machine_events_create(struct machine_events **events, struct err *err)
 {
-    struct machine_events *new = calloc(1, sizeof(*new));
+    struct machine_events *new = malloc(sizeof(*new));
 
     if (new == NULL) {
         return err_set(err, -ENOMEM, "out of memory");
     }
+    memset(new, 0, offsetof(struct machine_events, list)); /* what waits has been written */
     new->poll_fd = -1;
     new->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (new->fd < 0) {

@@ -29,8 +29,8 @@ static inline struct plan *plan_of(const struct conf_scope *scope)
 /* A `vdev` context that is being read: handed to the vdev host when it ends. */
 struct plan_vdev {
     const char *module, *where;
-    struct vdev_host_option options[VDEV_HOST_OPTIONS_MAX];
     size_t option_count;
+    struct vdev_host_option options[VDEV_HOST_OPTIONS_MAX];
 };
 
 /* Text that lives as long as the plan; NULL with `err` set when memory is out. */

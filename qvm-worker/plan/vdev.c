@@ -1,5 +1,6 @@
 /* `vdev NAME [options]`: gathers the words of the context and hands them to the vdev host. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,10 +24,11 @@ int plan_vdev_open(struct conf_scope *scope, const struct conf_word *option)
     if (vdev_host_load(plan->vdevs, name->text, where, scope->err) != 0) {
         return -ENOEXEC;
     }
-    reading->vdev = calloc(1, sizeof(*reading->vdev));
+    reading->vdev = malloc(sizeof(*reading->vdev));
     if (reading->vdev == NULL) {
         return err_set(scope->err, -ENOMEM, "no memory left to read the configuration");
     }
+    memset(reading->vdev, 0, offsetof(struct plan_vdev, options));
     plan->vdev_count++;
     reading->vdev->module = name->text;
     reading->vdev->where = where;
