@@ -93,7 +93,7 @@ static void make_device(const char *directory, uv_loop_t *loop)
         .loop = loop, .cpu_count = 1, .intr = on_intr, .request = on_request};
     int modules = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int image = memfd_create("image", MFD_CLOEXEC);
-    struct vdev_host *host;
+    struct vdev_host *host = NULL;
     struct err err = {0};
 
     if (image < 0 || ftruncate(image, IMAGE_SIZE) != 0 || fallocate(image, 0, 0, IMAGE_SIZE) != 0) {
