@@ -202,14 +202,21 @@ class LogTest(QvmdTest):
             self.addCleanup(client.close)
             for _ in range(64):
                 client.request("guest.log", name="a", offset=end, wait_ms=60000)
-        self.qvmd.call("guest.list")
-        time.sleep(0.2)
+            client.call("guest.list")  # answered after those were read
         with self.assertRaises(Refused) as caught:
             self.read(offset=end, wait_ms=60000)
         self.assertEqual(caught.exception.message, "too many calls wait for what guest 'a' says")
         clients[0].close()
-        time.sleep(0.1)
-        with self.qvmd.client() as client:  # those who left made room
+
+        def has_room():
+            try:
+                self.read(offset=end, wait_ms=1)
+            except Refused:
+                return False
+            return True
+
+        self.eventually(has_room, "those who left made no room")
+        with self.qvmd.client() as client:
             number = client.request("guest.log", name="a", offset=end, wait_ms=60000)
             self.qvmd.type("a", "reboot\r")
             self.assertIn(b"reset", base64.b64decode(client.answer(number)["data"]))

@@ -242,7 +242,8 @@ class RunTest(AloneTest):
         qvm = self.start("@bare.qvmconf")
         self.read_until(qvm.stdout.fileno(), PROMPT)
         self.type_at(qvm, b"hang")
-        time.sleep(0.2)  # the guest must have hung, and cannot say so
+        self.read_until(qvm.stdout.fileno(), b"deaf")
+        time.sleep(0.2)  # some instructions later it has hung
         qvm.send_signal(signal.SIGTERM)
         self.read_until(qvm.stderr.fileno(), b"power button pressed")
         qvm.send_signal(signal.SIGTERM)
