@@ -13,9 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #include "virtio_vdevs.inc"
 #undef VDEV
 
-enum { QUEUE_SIZE = 16, QUEUES = 4, STEP = 8, QUEUE_SPACE = 0x1000 };
+enum { QUEUE_SIZE = 16, QUEUES = 6, STEP = 8, QUEUE_SPACE = 0x1000 };
 /* Flags of the input's second byte. */
-enum { ON_PCI = 8, READ_ONLY = 4, PACKED = 16 };
+enum { ON_PCI = 8, READ_ONLY = 4, PACKED = 16, QUEUES_TWICE = 32 };
 
 /* 4.2.2, and where 4.1.4.3 has the same (the structures lie in BAR 0, a page each). */
 static const struct field {
@@ -184,7 +184,7 @@ static void receive_frame(const uint8_t *step)
     memcpy(frame + VDEV_FRAME_HEADER + 12, head, sizeof(head));
     frame[VDEV_FRAME_HEADER + 34 + 12] = step[6];
     memcpy(frame + VDEV_FRAME_HEADER + step[7] % 240u, step, (step[1] & 0x40) != 0 ? STEP : 0);
-    fake_slot_frame(&slot, frame, (step[1] & 0x3fu) * 5u);
+    fake_slot_queue_frame(&slot, step[7] >> 7, frame, (step[1] & 0x3fu) * 5u);
 }
 
 static void take_step(const uint8_t *step)
@@ -247,15 +247,16 @@ static void take_step(const uint8_t *step)
     fake_slot_run(&slot);
 }
 
-/* The row of a module's options that has packed rings. */
-static uint32_t packed_option(const struct vdev_module *module)
+/* A value for the row of a module's options with that name, if it has one. */
+static void add_value(const struct vdev_module *module, const char *name, struct vdev_value *values,
+                      uint32_t *count, struct vdev_value value)
 {
-    uint32_t i = 0;
-
-    while (module->options[i].name != NULL && strcmp(module->options[i].name, "packed") != 0) {
-        i++;
+    for (uint32_t i = 0; module->options[i].name != NULL; i++) {
+        if (strcmp(module->options[i].name, name) == 0) {
+            value.option = i;
+            values[(*count)++] = value;
+        }
     }
-    return i;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -269,21 +270,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct vdev_config config = {
         .regions = &region, .region_count = 1, .intr_count = 1, .intrs = {16}};
     const struct vdev_module *module;
-    struct vdev_value value = {0};
+    struct vdev_value values[2];
 
     if (size < 2) {
         return 0;
     }
     module = modules[data[0] % (sizeof(modules) / sizeof(modules[0]))];
-    value.option = packed_option(module);
-    value.boolean = (data[1] & PACKED) != 0;
+    add_value(module, "packed", values, &config.value_count,
+              (struct vdev_value){.boolean = (data[1] & PACKED) != 0});
+    add_value(module, "queues", values, &config.value_count,
+              (struct vdev_value){.number = {(data[1] & QUEUES_TWICE) != 0 ? 2 : 1}});
     is_pci = (data[1] & ON_PCI) != 0;
     if (is_pci) {
-        config = (struct vdev_config){
-            .place = VDEV_PLACE_PCI, .intr_count = 1, .intrs = {QVM_VDEV_NO_INTR}};
+        config = (struct vdev_config){.place = VDEV_PLACE_PCI,
+                                      .intr_count = 1,
+                                      .intrs = {QVM_VDEV_NO_INTR},
+                                      .value_count = config.value_count};
     }
-    config.values = &value;
-    config.value_count = module->options[value.option].name != NULL;
+    config.values = values;
     ring_memory(&slot);
     slot.has_image = true;
     slot.has_network = true;
