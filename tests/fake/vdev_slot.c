@@ -263,6 +263,13 @@ const struct vdev_services fake_slot_services = {
     .image_io = fake_slot_image_io,
     .image_settle = fake_slot_image_settle,
     .image_drop = fake_slot_image_drop,
+    .sockets = fake_slot_sockets,
+    .socket_next = fake_slot_socket_next,
+    .socket_accept = fake_slot_socket_accept,
+    .socket_receive = fake_slot_socket_receive,
+    .socket_send = fake_slot_socket_send,
+    .socket_shut = fake_slot_socket_shut,
+    .socket_close = fake_slot_socket_close,
     .image_stop = fake_slot_image_stop,
     .message = fake_message,
     .cpu_intr = fake_cpu_intr,
@@ -323,7 +330,7 @@ int fake_slot_build(struct vdev_slot *slot, const struct vdev_module *module,
     struct vdev_backend backend = slot->backend;
     uint32_t backend_config_size = slot->backend_config_size;
     bool has_image = slot->has_image, has_network = slot->has_network;
-    bool has_backend = slot->has_backend;
+    bool has_backend = slot->has_backend, has_sockets = slot->has_sockets;
     bool is_unlinked = slot->is_unlinked;
 
     memcpy(memory, slot->memory, sizeof(memory));
@@ -333,6 +340,7 @@ int fake_slot_build(struct vdev_slot *slot, const struct vdev_module *module,
     slot->has_image = has_image;
     slot->has_network = has_network;
     slot->has_backend = has_backend;
+    slot->has_sockets = has_sockets;
     slot->backend = backend;
     slot->backend_config_size = backend_config_size;
     slot->is_unlinked = is_unlinked;

@@ -8,10 +8,11 @@
 #include "qvm-worker/fields.h"
 
 #define FAKE_SENT_MAX   4096u
-#define FAKE_MEMORY_MAX 4u   /* pieces of guest memory */
-#define FAKE_IO_MAX     16u  /* transfers in flight */
-#define FAKE_FILES_MAX  32u  /* of firmware */
-#define FAKE_FRAMES_MAX 128u /* of a network, each way */
+#define FAKE_MEMORY_MAX 4u    /* pieces of guest memory */
+#define FAKE_IO_MAX     16u   /* transfers in flight */
+#define FAKE_FILES_MAX  32u   /* of firmware */
+#define FAKE_FRAMES_MAX 128u  /* of a network, each way */
+#define FAKE_BYTES_MAX  2048u /* of a connection, each way */
 
 /* A piece of guest memory; pieces do not lie together in the test's memory. */
 struct fake_memory {
@@ -34,6 +35,17 @@ struct fake_frame {
     size_t size;
     uint32_t queue; /* of the network, that it goes through */
     uint8_t bytes[2048];
+};
+
+/* A connection with a program of the host: what it says, which the device receives, and the last of
+ * what it heard, for which there is room for `room` bytes more. */
+struct fake_socket {
+    bool is_open, is_ready;
+    bool says_no_more, hears_no_more; /* the program; a test sets it, and calls fake_slot_stir */
+    uint32_t shut;                    /* by the device: VDEV_SOCKET_NO_... */
+    uint8_t said[FAKE_BYTES_MAX], heard[FAKE_BYTES_MAX];
+    size_t said_count, said_next, heard_count, room;
+    unsigned close_count;
 };
 
 /* A transfer that the device began, and that a test ends. */
@@ -127,6 +139,13 @@ struct vdev_slot {
     uint8_t backend_told[8];
     void (*on_backend_stop)(struct vdev_slot *slot); /* while its lock is let go of; NULL: none */
 
+    /* Connections, if `has_sockets` was set before the device is made; those that nobody has
+     * accepted yet. A connection that is accepted says `greeting`. */
+    bool has_sockets;
+    uint32_t sockets_event, dial_count;
+    char greeting[64];
+    struct fake_socket sockets[VDEV_SOCKETS_MAX];
+
     struct fields_writer *writer; /* during save */
     struct fields_reader *reader; /* during restore */
     struct err why;               /* that it cannot be restored */
@@ -204,6 +223,22 @@ bool fake_slot_network_is_up(struct vdev_slot *slot);
 
 /* Somebody comes to the other end, or goes, and the device is told. */
 void fake_slot_link(struct vdev_slot *slot, bool is_up);
+
+/* The services of connections. */
+bool fake_slot_sockets(struct vdev_slot *slot, uint32_t event);
+int fake_slot_socket_next(struct vdev_slot *slot);
+int fake_slot_socket_accept(struct vdev_slot *slot);
+int64_t fake_slot_socket_receive(struct vdev_slot *slot, uint32_t handle, void *to, size_t size);
+int64_t fake_slot_socket_send(struct vdev_slot *slot, uint32_t handle, const void *from,
+                              size_t size);
+void fake_slot_socket_shut(struct vdev_slot *slot, uint32_t handle, uint32_t how);
+void fake_slot_socket_close(struct vdev_slot *slot, uint32_t handle);
+
+/* A program of the host connects, and says `greeting` as soon as it is accepted; one says
+ * something; something has changed. The device is told. */
+void fake_slot_dial(struct vdev_slot *slot, const char *greeting);
+void fake_slot_say(struct vdev_slot *slot, uint32_t handle, const void *bytes, size_t size);
+void fake_slot_stir(struct vdev_slot *slot, uint32_t handle);
 
 /* The back end's services; vector_event gives 100 + vector on PCI. */
 bool fake_slot_backend(struct vdev_slot *slot, uint32_t lost, struct vdev_backend *backend);

@@ -17,6 +17,7 @@ if(NOT TARGET fake-vdev-slot)
     ${root}/tests/fake/vdev_slot_backend.c
     ${root}/tests/fake/vdev_slot_image.c
     ${root}/tests/fake/vdev_slot_network.c
+    ${root}/tests/fake/vdev_slot_sockets.c
     ${root}/tests/fake/vdev_drive.c)
   target_link_libraries(fake-vdev-slot PUBLIC vdev-fields qvm-vdev-header qvm-flags)
   target_include_directories(fake-vdev-slot PUBLIC ${emulated_vdevs_dir})
@@ -46,6 +47,12 @@ if(NOT TARGET fake-vdev-slot)
   add_library(vdev-static-vhost-user STATIC ${root}/vdevs/vdev-vhost-user.c)
   target_link_libraries(vdev-static-vhost-user PUBLIC fake-vdev-slot virtio)
   target_compile_definitions(vdev-static-vhost-user PRIVATE qvm_vdev_module=vdev_vhost_user_module)
+
+  add_library(vdev-static-virtio-vsock STATIC ${root}/vdevs/vdev-virtio-vsock.c
+    ${root}/vdevs/virtio_vsock_connection.c ${root}/vdevs/virtio_vsock_packet.c)
+  target_link_libraries(vdev-static-virtio-vsock PUBLIC fake-vdev-slot virtio)
+  target_compile_definitions(vdev-static-virtio-vsock
+    PRIVATE qvm_vdev_module=vdev_virtio_vsock_module)
 
   add_library(fake-virtio-ring STATIC ${root}/tests/fake/packed_ring.c
     ${root}/tests/fake/virtio_ring.c)

@@ -64,14 +64,17 @@ enum vdev_option_kind {
                            * has no room) are kept: the VM is paused, and they are begun again when
                            * it goes on */
     VDEV_OPTION_FORMAT,   /* `raw`, `vhd` (fixed), `vhd-dynamic`, `vhdx` or `qcow2`: what the image
-                           * is.   Left out: fixed VHD if its name ends in .vhd, else raw */
+                           * is. Left out: fixed VHD if its name ends in .vhd, else raw */
     VDEV_OPTION_NETWORK_QUEUES, /* NUMBER: how many queues the network has, min..max up to
                                  * VDEV_NETWORK_QUEUES_MAX; more than one beside TAP alone */
+    VDEV_OPTION_LISTEN,   /* PATH of a Unix socket that is made for the VM, while it is there:
+                           * programs of the host connect to the device */
 };
 
 /* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
  * are common to all vdevs and read by the qvm. A module has at most one HOSTDEV, one IMAGE, one
- * TAP, one PEER, one NETWORK_QUEUES and one BACKEND option; TAP and PEER exclude each other. */
+ * TAP, one PEER, one NETWORK_QUEUES, one BACKEND and one LISTEN option; TAP and PEER exclude each
+ * other. */
 struct vdev_option {
     const char *name;
     enum vdev_option_kind kind;
@@ -340,6 +343,33 @@ struct vdev_services {
     int (*queue_send)(struct vdev_slot *slot, uint32_t queue, const struct vdev_piece *pieces,
                       uint32_t count);
     size_t (*queue_receive)(struct vdev_slot *slot, uint32_t queue, void *to, size_t size);
+
+    /* ---- connections with programs of the host (the LISTEN option) ----
+     * Each has a handle below VDEV_SOCKETS_MAX, and is a stream of bytes; the other end is a
+     * stranger. None of this waits. From the event operation alone, where nothing else is said. */
+
+    /* During create: have the event operation called with `event` when something may be done with a
+     * connection, or one waits to be accepted. False: the option was not given. */
+    bool (*sockets)(struct vdev_slot *slot, uint32_t event);
+
+    /* The next handle with which something more may be done than before; -1: there is none. */
+    int (*socket_next)(struct vdev_slot *slot);
+
+    /* Accept a connection: its handle, the lowest that is free. -EAGAIN: none waits; -EMFILE: all
+     * handles are taken; `event` is called when one is free again. */
+    int (*socket_accept)(struct vdev_slot *slot);
+
+    /* Receive: how many bytes; 0: none will come any more. Send: how many bytes were taken.
+     * -EAGAIN: not now, socket_next will tell; -EPIPE (sending, `size` 0 as well): nobody will
+     * receive any more; anything else: the connection is lost. Memory may be the guest's. */
+    int64_t (*socket_receive)(struct vdev_slot *slot, uint32_t handle, void *to, size_t size);
+    int64_t (*socket_send)(struct vdev_slot *slot, uint32_t handle, const void *from, size_t size);
+
+    /* Receive or send no more (VDEV_SOCKET_NO_...): the other end is told. */
+    void (*socket_shut)(struct vdev_slot *slot, uint32_t handle, uint32_t how);
+
+    /* Let go of it: the handle is void at once, and free soon. From any operation. */
+    void (*socket_close)(struct vdev_slot *slot, uint32_t handle);
 };
 
 /* For the state operation: one named value, shown by `qvmctl show` and at SIGUSR1. */

@@ -104,6 +104,10 @@ struct vdev_shmem {
 #define VDEV_NETWORK_QUEUES_MAX 8u
 #define VDEV_FRAME_MAX          (VDEV_FRAME_HEADER + 65536u + 64u) /* bytes of one, its header included */
 
+#define VDEV_SOCKETS_MAX       128u /* connections of one device with programs of the host */
+#define VDEV_SOCKET_NO_RECEIVE 1u
+#define VDEV_SOCKET_NO_SEND    2u
+
 #define VDEV_BACKEND_QUEUES_MAX 16u  /* queues of one device */
 #define VDEV_BACKEND_CONFIG_MAX 256u /* bytes of its configuration */
 
