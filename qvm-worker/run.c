@@ -321,10 +321,16 @@ static int on_vdev_memory_slot(void *context, uint32_t slot, uint64_t address, v
     return machine_device_slot(run->machine, FIRST_SHARED_SLOT + slot, address, memory, size);
 }
 
-static int on_io_thread(void *context, bool has_backend, struct err *err)
+static int on_io_thread(void *context, enum vdev_host_thread kind, struct err *err)
 {
+    static const enum lockdown_kind doors[] = {
+        [VDEV_HOST_THREAD_PLAIN] = LOCKDOWN_IO,
+        [VDEV_HOST_THREAD_BACKEND] = LOCKDOWN_IO_BACKEND,
+        [VDEV_HOST_THREAD_SOCKETS] = LOCKDOWN_IO_SOCKETS,
+    };
+
     (void)context;
-    return lockdown_close(has_backend ? LOCKDOWN_IO_BACKEND : LOCKDOWN_IO, err);
+    return lockdown_close(doors[kind], err);
 }
 
 static int make_vdevs(struct run *run, struct err *err)

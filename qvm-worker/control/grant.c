@@ -16,14 +16,16 @@
 #include "proto/base/log.h"
 #include "proto/base/tap.h"
 #include "qvm-worker/control/command.h"
+#include "qvm-worker/control/listen.h"
 #include "qvm-worker/control/spare_memory.h"
 #include "qvm-worker/hostmem/hostmem.h"
 #include "qvm-worker/plan/plan.h"
 #include "qvm-worker/ports/ports.h"
 #include "qvm-worker/vfio/open.h"
 
-#define TAP  "tap:"
-#define PEER "peer:"
+#define TAP    "tap:"
+#define PEER   "peer:"
+#define LISTEN "listen:"
 
 static int open_kvm(const struct plan_need *need, int *fd, struct err *err)
 {
@@ -156,6 +158,16 @@ static int open_socket(const struct plan_need *need, int *fd, struct err *err)
     return 0;
 }
 
+static int open_listener(const struct plan_need *need, int *fd, struct err *err)
+{
+    int r = listen_open(need->id + sizeof(LISTEN) - 1, fd, err);
+
+    if (r != 0) {
+        (void)err_prefix(err, "%s: ", need->where);
+    }
+    return r;
+}
+
 static int open_need(const struct plan_need *need, int *fds, int *fd, struct err *err)
 {
     switch (need->kind) {
@@ -181,6 +193,8 @@ static int open_need(const struct plan_need *need, int *fds, int *fd, struct err
         return open_network(need, fds, fd, err);
     case RESOURCE_socket:
         return open_socket(need, fd, err);
+    case RESOURCE_listen:
+        return open_listener(need, fd, err);
     case RESOURCE_memory:
         return spare_memory_check(need, err);
     case RESOURCE_directory: /* its opener's */

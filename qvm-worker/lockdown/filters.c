@@ -7,9 +7,9 @@
  * control thread may make those of LIST_PASS as well, and the control thread those of
  * LIST_CONTROL_PASS; where memory is shared with other guests, those of LIST_SHARE, and the control
  * thread those of LIST_CONTROL_SHARE; an I/O thread whose device has a back end outside, those of
- * LIST_BACKEND. A process that has ports of the host may make those of
- * LIST_PORTS and no others. What is in no list kills the process. EPERM answers calls that
- * libraries make and do without; a reason stands beside each. */
+ * LIST_BACKEND, one that programs of the host connect to, those of LIST_SOCKETS. A process that has
+ * ports of the host may make those of LIST_PORTS and no others. What is in no list kills the
+ * process. EPERM answers calls that libraries make and do without; a reason stands beside each. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -42,6 +43,7 @@ enum list {
     LIST_SHARE,
     LIST_CONTROL_SHARE,
     LIST_BACKEND,
+    LIST_SOCKETS,
     LIST_PORTS
 };
 #define KIND(list) (1u << LIST_##list)
@@ -171,6 +173,14 @@ static const struct rule rules[] = {
     ALLOW_IF(BACKEND, sendmsg, 2, MSG_DONTWAIT | MSG_NOSIGNAL),
     ALLOW(BACKEND, poll),
     ALLOW_IF(BACKEND, shutdown, 1, SHUT_RDWR),
+
+    /* programs of the host that connect: they are taken, heard and spoken to, and never waited for
+     */
+    ALLOW_IF(SOCKETS, accept4, 3, SOCK_NONBLOCK | SOCK_CLOEXEC),
+    ALLOW_IF(SOCKETS, epoll_ctl, 1, EPOLL_CTL_ADD),
+    ALLOW_BITS_2(SOCKETS, recvfrom, 3, ALL_BITS, MSG_DONTWAIT, 4, ALL_BITS, 0),
+    ALLOW(SOCKETS, shutdown),
+    ALLOW(SOCKETS, close),
 
     /* the process that has ports of the host: requests come and answers go, and that is all */
     ALLOW(PORTS, read),
@@ -315,6 +325,7 @@ int main(void)
         {"lockdown_control_both_code",
          control | KIND(PASS) | KIND(CONTROL_PASS) | KIND(CONTROL_SHARE)},
         {"lockdown_io_backend_code", KIND(BOTH) | KIND(IO) | KIND(BACKEND)},
+        {"lockdown_io_sockets_code", KIND(BOTH) | KIND(IO) | KIND(SOCKETS)},
         {"lockdown_ports_code", KIND(PORTS)},
     };
     int r = 0;

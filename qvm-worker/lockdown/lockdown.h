@@ -29,6 +29,8 @@ enum lockdown_kind {
     LOCKDOWN_CONTROL_SHARE,
     LOCKDOWN_CONTROL_BOTH,
     LOCKDOWN_IO_BACKEND, /* of an I/O thread that talks to a back end as well */
+    LOCKDOWN_IO_SOCKETS, /* of one that programs of the host connect to: taking them, closing them
+                          */
     LOCKDOWN_PORTS,      /* a process that has ports of the host: reading and writing */
 };
 

@@ -197,6 +197,9 @@ static int add_device_need(struct plan *plan, const struct vdev_host_need *devic
     if (device->kind == VDEV_HOST_NEED_BACKEND) {
         need.kind = RESOURCE_socket;
     }
+    if (device->kind == VDEV_HOST_NEED_LISTEN) {
+        need.kind = RESOURCE_listen;
+    }
     if (device->kind == VDEV_HOST_NEED_TAP || device->kind == VDEV_HOST_NEED_PEER) {
         if (add_network(plan, &need, err) != 0) {
             return -ENOEXEC;
@@ -220,6 +223,9 @@ static int add_device_need(struct plan *plan, const struct vdev_host_need *devic
     if (device->kind == VDEV_HOST_NEED_HELPER && need.id != NULL) {
         need.kind = RESOURCE_helper;
         need.id = plan_keep(plan, err, "%s:%s", device->format, need.id);
+    }
+    if (device->kind == VDEV_HOST_NEED_LISTEN && need.id != NULL) {
+        need.id = plan_keep(plan, err, "listen:%s", need.id);
     }
     return need.id != NULL ? add(plan, &need, err) : -ENOMEM;
 }

@@ -19,6 +19,7 @@
 #include "qvm-worker/vdev/backend.h"
 #include "qvm-worker/vdev/event_private.h"
 #include "qvm-worker/vdev/private.h"
+#include "qvm-worker/vdev/sockets.h"
 
 #define BATCH  16 /* events that are looked at before the next wait */
 #define ROUNDS 8  /* of transfers that end at once: others want the lock, too */
@@ -27,12 +28,19 @@
 #define KEY_IMAGE   (VDEV_EVENTS_MAX + 1)
 #define KEY_NETWORK (VDEV_EVENTS_MAX + 16) /* and its queues: the device has an event for each */
 #define KEY_BACKEND (VDEV_EVENTS_MAX + 3)
+#define KEY_SOCKETS (VDEV_EVENTS_MAX + 4) /* and the handle of a connection */
+#define KEY_LISTEN  (KEY_SOCKETS + VDEV_SOCKETS_MAX)
 
 static int watch(const struct vdev_events *events, int fd, uint32_t how, uint32_t key)
 {
     struct epoll_event event = {.events = how, .data = {.u32 = key}};
 
     return epoll_ctl(events->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+int vdev_host_watch_socket(const struct vdev_slot *slot, int fd, uint32_t handle)
+{
+    return watch(slot->events, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, KEY_SOCKETS + handle);
 }
 
 static int open_events(struct vdev_slot *slot)
@@ -236,6 +244,9 @@ static void take_event(struct vdev_slot *slot, uint32_t key)
     }
     (void)pthread_mutex_lock(&slot->lock);
     slot->is_dispatching = true;
+    if (key >= KEY_SOCKETS) {
+        key = vdev_host_take_socket(slot, key - KEY_SOCKETS);
+    }
     if (key < VDEV_EVENTS_MAX && slot->is_held) {
         slot->events->missed |= UINT64_C(1) << key;
     } else if (key < VDEV_EVENTS_MAX) {
@@ -247,6 +258,7 @@ static void take_event(struct vdev_slot *slot, uint32_t key)
         submit_transfers(slot);
     }
     slot->is_dispatching = false;
+    vdev_host_reap_sockets(slot);
     vdev_host_send_vectors(slot);
     (void)pthread_mutex_unlock(&slot->lock);
 }
@@ -266,13 +278,20 @@ static bool take_events(struct vdev_slot *slot, int timeout_ms)
     return true;
 }
 
+static enum vdev_host_thread kind_of_thread(const struct vdev_slot *slot)
+{
+    return slot->backend != NULL   ? VDEV_HOST_THREAD_BACKEND
+           : slot->sockets != NULL ? VDEV_HOST_THREAD_SOCKETS
+                                   : VDEV_HOST_THREAD_PLAIN;
+}
+
 static void *io_thread_main(void *context)
 {
     struct vdev_slot *slot = context;
     struct vdev_events *events = slot->events;
     const struct vdev_host_env *env = &slot->host->env;
     int r = env->on_io_thread != NULL
-                ? env->on_io_thread(env->context, slot->backend != NULL, &events->thread_err)
+                ? env->on_io_thread(env->context, kind_of_thread(slot), &events->thread_err)
                 : 0;
 
     (void)pthread_mutex_lock(&slot->lock);
@@ -358,6 +377,12 @@ int vdev_host_listen_events(struct vdev_slot *slot, struct err *err)
     }
     if (r != 0) {
         return err_sys(err, r, "%s: vdev '%s' cannot watch its network", slot->where, slot->name);
+    }
+    if (vdev_host_listen_fd(slot) >= 0) {
+        r = watch(slot->events, vdev_host_listen_fd(slot), EPOLLIN | EPOLLET, KEY_LISTEN);
+    }
+    if (r != 0) {
+        return err_sys(err, r, "%s: vdev '%s' cannot watch its socket", slot->where, slot->name);
     }
     for (int i = 0, count = vdev_host_watch_backend(slot, fds); r == 0 && i < count; i++) {
         r = watch(slot->events, fds[i], EPOLLIN | EPOLLRDHUP | EPOLLET, KEY_BACKEND);

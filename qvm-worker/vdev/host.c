@@ -15,6 +15,7 @@
 #include "qvm-worker/bus/bus.h"
 #include "qvm-worker/vdev/backend.h"
 #include "qvm-worker/vdev/private.h"
+#include "qvm-worker/vdev/sockets.h"
 
 int vdev_host_create(int directory_fd, struct vdev_host **host, struct err *err)
 {
@@ -58,6 +59,7 @@ void vdev_host_free_slot(struct vdev_slot *slot)
     free(slot->events);
     vdev_host_free_shmem(slot);
     vdev_host_close_backend(slot);
+    vdev_host_close_sockets(slot);
     free(slot->values);
     free(slot->where);
     if (slot->has_lock) {
@@ -92,6 +94,7 @@ void vdev_host_destroy(struct vdev_host *host)
         vdev_host_close_image(slot);
         vdev_host_close_network(slot);
         vdev_host_close_backend(slot);
+        vdev_host_close_sockets(slot);
     }
     host->is_destroyed = true;
     host->held_slots++; /* the host stays until all were told */
@@ -360,6 +363,9 @@ static int build_slot(struct vdev_slot *slot, struct err *err)
     }
     if (r == 0) {
         r = vdev_host_open_backend(slot, err);
+    }
+    if (r == 0) {
+        r = vdev_host_open_sockets(slot, err);
     }
     if (r == 0) {
         r = create_device(slot, err);

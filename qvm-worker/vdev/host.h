@@ -86,6 +86,7 @@ enum vdev_host_need_kind {
     VDEV_HOST_NEED_PEER,    /* one end of a cable: `path` is GUEST/VDEV of the other */
     VDEV_HOST_NEED_BACKEND, /* connect to the stream socket `path` */
     VDEV_HOST_NEED_HELPER,  /* a connection to a helper that serves the image `path` */
+    VDEV_HOST_NEED_LISTEN,  /* make the stream socket `path`, and listen at it */
 };
 
 struct vdev_host_need {
@@ -167,6 +168,13 @@ struct vdev_host_trouble {
     int result;         /* -errno of a transfer */
 };
 
+/* Whom an I/O thread talks to, besides disks and networks. */
+enum vdev_host_thread {
+    VDEV_HOST_THREAD_PLAIN,
+    VDEV_HOST_THREAD_BACKEND, /* a back end */
+    VDEV_HOST_THREAD_SOCKETS, /* programs of the host that connect */
+};
+
 /* What the vdevs get from the VM. */
 struct vdev_host_env {
     struct uv_loop_s *loop;
@@ -223,8 +231,8 @@ struct vdev_host_env {
 
     bool has_no_ring; /* transfers of images are made by threads, whatever the kernel can */
 
-    /* The first act of each I/O thread: its door; whether it talks to a back end. NULL: none. */
-    int (*on_io_thread)(void *context, bool has_backend, struct err *err);
+    /* The first act of each I/O thread: its door. NULL: none. */
+    int (*on_io_thread)(void *context, enum vdev_host_thread kind, struct err *err);
 };
 
 /* Make all devices, in the order of the configuration, and put them on the bus. `env` is copied;

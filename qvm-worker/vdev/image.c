@@ -96,7 +96,8 @@ static int on_image_thread(void *context, struct err *err)
     const struct vdev_slot *slot = context;
     const struct vdev_host_env *env = &slot->host->env;
 
-    return env->on_io_thread != NULL ? env->on_io_thread(env->context, false, err) : 0;
+    return env->on_io_thread != NULL ? env->on_io_thread(env->context, VDEV_HOST_THREAD_PLAIN, err)
+                                     : 0;
 }
 
 int vdev_host_open_image(struct vdev_slot *slot, struct err *err)

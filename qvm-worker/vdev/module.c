@@ -190,15 +190,21 @@ static const char *check_option_name(const struct loaded_module *loaded, uint32_
     return NULL;
 }
 
-/* Whether a row before this one is of the same kind. */
-static bool is_second(const struct vdev_option *options, uint32_t row)
+/* Whether a row before this one is of that kind. */
+static bool comes_before(const struct vdev_option *options, uint32_t row,
+                         enum vdev_option_kind kind)
 {
     for (uint32_t i = 0; i < row; i++) {
-        if (options[i].kind == options[row].kind) {
+        if (options[i].kind == kind) {
             return true;
         }
     }
     return false;
+}
+
+static bool is_second(const struct vdev_option *options, uint32_t row)
+{
+    return comes_before(options, row, options[row].kind);
 }
 
 /* Of some kinds a module has one, and what belongs to it. */
@@ -230,9 +236,12 @@ static const char *check_option_kind(const struct loaded_module *loaded, uint32_
         return is_second(options, row) || option->min < 1 || option->max > VDEV_NETWORK_QUEUES_MAX
                    ? "the queues of its network are wrong"
                    : NULL;
-    case VDEV_OPTION_BACKEND: /* its words are said on an I/O thread */
-        return is_second(options, row) || loaded->ops.event == NULL || !loaded->module.has_io_thread
-                   ? "its back end is wrong"
+    case VDEV_OPTION_BACKEND:
+    case VDEV_OPTION_LISTEN: /* either's words are said on an I/O thread */
+        return comes_before(options, row, VDEV_OPTION_BACKEND) ||
+                       comes_before(options, row, VDEV_OPTION_LISTEN) ||
+                       loaded->ops.event == NULL || !loaded->module.has_io_thread
+                   ? "its back end or its socket is wrong"
                    : NULL;
     default:
         return "an option is of an unknown kind";

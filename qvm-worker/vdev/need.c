@@ -2,6 +2,7 @@
 #include "proto/base/cleanup.h"
 #include "qvm-worker/vdev/backend.h"
 #include "qvm-worker/vdev/private.h"
+#include "qvm-worker/vdev/sockets.h"
 
 const struct vdev_host_need *vdev_host_next_need(const struct vdev_host *host,
                                                  const struct vdev_host_need *previous)
@@ -32,6 +33,10 @@ const struct vdev_host_need *vdev_host_next_need(const struct vdev_host *host,
             return &slot->backend_need;
         }
         is_after = is_after || &slot->backend_need == previous;
+        if (is_after && slot->listen_need.path != NULL) {
+            return &slot->listen_need;
+        }
+        is_after = is_after || &slot->listen_need == previous;
     }
     return NULL;
 }
@@ -55,6 +60,9 @@ void vdev_host_grant(struct vdev_host *host, const struct vdev_host_need *need, 
         }
         if (&host->slots[i]->backend_need == need) {
             vdev_host_grant_backend(host->slots[i], fd);
+        }
+        if (&host->slots[i]->listen_need == need) {
+            vdev_host_grant_listen(host->slots[i], fd);
         }
     }
 }

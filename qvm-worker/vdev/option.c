@@ -13,6 +13,7 @@
 #include "proto/conf/value.h"
 #include "qvm-worker/vdev/backend.h"
 #include "qvm-worker/vdev/private.h"
+#include "qvm-worker/vdev/sockets.h"
 
 #define LOC_TEXT_SIZE 80u
 #define IO_PORTS      0x10000u
@@ -267,6 +268,8 @@ static int read_value(struct vdev_slot *slot, struct vdev_value *value, bool is_
         return vdev_host_read_network(slot, value, err);
     case VDEV_OPTION_BACKEND:
         return vdev_host_read_backend(slot, value, err);
+    case VDEV_OPTION_LISTEN:
+        return vdev_host_read_listen(slot, value, err);
     case VDEV_OPTION_HOSTDEV:
         return vdev_host_read_hostdev(slot, value, is_fallback, err);
     case VDEV_OPTION_FLAG:

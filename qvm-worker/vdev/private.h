@@ -103,6 +103,9 @@ struct vdev_slot {
     struct vdev_host_need backend_need; /* without a path: the option was not given */
     struct slot_backend *backend;       /* NULL: it has none */
 
+    struct vdev_host_need listen_need; /* without a path: the option was not given */
+    struct slot_sockets *sockets;      /* NULL: nobody connects to it */
+
     /* Since vdev_host_build: */
     pthread_mutex_t lock; /* around every operation */
     bool has_lock;

@@ -12,6 +12,7 @@
 #include "qvm-worker/tables/firmware_files.h"
 #include "qvm-worker/vdev/backend.h"
 #include "qvm-worker/vdev/private.h"
+#include "qvm-worker/vdev/sockets.h"
 
 #define LOG_TEXT_SIZE 512u
 
@@ -306,4 +307,11 @@ const struct vdev_services vdev_host_services = {
     .queue_send = vdev_host_queue_send,
     .queue_receive = vdev_host_queue_receive,
     .image_drop = vdev_host_image_drop,
+    .sockets = vdev_host_sockets,
+    .socket_next = vdev_host_socket_next,
+    .socket_accept = vdev_host_socket_accept,
+    .socket_receive = vdev_host_socket_receive,
+    .socket_send = vdev_host_socket_send,
+    .socket_shut = vdev_host_socket_shut,
+    .socket_close = vdev_host_socket_close,
 };
