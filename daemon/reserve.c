@@ -279,7 +279,7 @@ static int check_holders(struct store *store, int64_t instance, const struct res
         return err_set(err, -EBUSY, "the back end at '%s' works for guest '%s' (pid %" PRId64 ")",
                        shown_name(item), holder.guest, holder.pid);
     }
-    if (item->kind == RESOURCE_network) {
+    if (item->kind == RESOURCE_network || item->kind == RESOURCE_listen) {
         return err_set(err, -EBUSY, "'%s' is held by guest '%s' (pid %" PRId64 ")", item->id,
                        holder.guest, holder.pid);
     }
@@ -295,7 +295,7 @@ static int check_twice(const struct reserve_item *items, size_t index, struct er
 
     for (size_t i = 0; i < index; i++) {
         if (strcmp(items[i].id, item->id) == 0 && (items[i].is_exclusive || item->is_exclusive)) {
-            return item->kind == RESOURCE_network
+            return item->kind == RESOURCE_network || item->kind == RESOURCE_listen
                        ? err_set(err, -EBUSY, "'%s' is asked for twice (%s)", item->id,
                                  items[i].place != NULL ? items[i].place : shown_name(&items[i]))
                        : err_set(err, -EBUSY, "'%s' is asked for twice, and once for writing (%s)",

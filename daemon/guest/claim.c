@@ -216,7 +216,7 @@ int guest_ask_claim(struct guest *guest, size_t *bad, struct err *err)
             .name = ask_path(item),
             .place = item->where,
             .amount = item->amount,
-            .is_exclusive = item->is_exclusive,
+            .is_exclusive = item->is_exclusive || item->kind == RESOURCE_listen,
         };
     }
     limits.quota = quota_of(guest->all->env.quotas, guest->owner, geteuid());

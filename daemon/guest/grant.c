@@ -9,6 +9,7 @@
 #include "daemon/guest/cable.h"
 #include "daemon/guest/device.h"
 #include "daemon/guest/helper.h"
+#include "daemon/guest/listener.h"
 #include "daemon/guest/tap.h"
 #include "daemon/hand/hand.h"
 #include "daemon/host/kvm.h"
@@ -181,6 +182,23 @@ static void grant_helpers(struct guest *guest)
     }
 }
 
+static void on_listeners(struct guest *guest, size_t bad, struct hand *keeper,
+                         const struct err *why)
+{
+    if (why->code != 0) {
+        deny(guest, bad, why);
+    } else {
+        guest_ask_pass(guest, keeper, grant_helpers);
+    }
+}
+
+static void grant_listeners(struct guest *guest)
+{
+    if (!guest_listeners_take(guest, on_listeners)) {
+        grant_helpers(guest);
+    }
+}
+
 static void grant(struct guest *guest, struct hand *keeper)
 {
     const struct guest_ask *ask = guest->ask;
@@ -206,7 +224,7 @@ static void grant(struct guest *guest, struct hand *keeper)
     }
     guest->was_granted = true;
     guest_cables_granted(guest);
-    guest_ask_pass(guest, keeper, grant_helpers);
+    guest_ask_pass(guest, keeper, grant_listeners);
 }
 
 /* ---- the claim ---- */

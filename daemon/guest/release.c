@@ -11,10 +11,12 @@
 #include "daemon/crash_point.h"
 #include "daemon/guest/device.h"
 #include "daemon/guest/inside.h"
+#include "daemon/guest/listener.h"
 #include "daemon/hand/hand.h"
 #include "proto/base/log.h"
 
 #define UNLOCK_MS 30000
+#define REMOVE_MS 10000
 
 struct guest_release {
     LIST_ENTRY(guest_release) link;
@@ -36,7 +38,8 @@ static void step(struct guest_release *release);
 static bool is_locked(const struct reserve_held *held)
 {
     return held->is_exclusive && held->kind != RESOURCE_hostcpu && held->kind != RESOURCE_device &&
-           held->kind != RESOURCE_socket && held->kind != RESOURCE_network;
+           held->kind != RESOURCE_socket && held->kind != RESOURCE_network &&
+           held->kind != RESOURCE_listen;
 }
 
 static void let_starter_go_on(struct guests *guests, const char *name)
@@ -82,6 +85,22 @@ static void on_unlocked(void *data, struct hand_result *result)
     step(release);
 }
 
+/* A path that could not be removed is nobody's reason to wait: who makes a socket there replaces
+ * what was left. */
+static void on_removed(void *data, struct hand_result *result)
+{
+    struct guest_release *release = data;
+
+    crash_point("socket removed");
+    release->hand = NULL;
+    if (result->err.code != 0) {
+        log_info("guest: left behind guest=%s socket=\"%s\" why=\"%s\"", release->name,
+                 guest_listener_path(release->held[release->next].id), result->err.msg);
+    }
+    release->next++;
+    step(release);
+}
+
 static void on_given(void *data, const struct err *err)
 {
     struct guest_release *release = data;
@@ -119,7 +138,8 @@ static void step(struct guest_release *release)
         return;
     }
 
-    while (release->next < release->count && !is_locked(&release->held[release->next])) {
+    while (release->next < release->count && !is_locked(&release->held[release->next]) &&
+           release->held[release->next].kind != RESOURCE_listen) {
         release->next++;
     }
     if (release->next == release->count) {
@@ -131,6 +151,14 @@ static void step(struct guest_release *release)
         return;
     }
     held = &release->held[release->next];
+    if (held->kind == RESOURCE_listen) {
+        if (hand_remove_listener(release->guests->env.hands, release->owner,
+                                 guest_listener_path(held->id), REMOVE_MS, on_removed, release,
+                                 &release->hand, &err) < 0) {
+            fail(release, &err);
+        }
+        return;
+    }
     if (hand_await_unlocked(release->guests->env.hands, release->owner, held->name, held->id,
                             UNLOCK_MS, on_unlocked, release, &release->hand, &err) < 0) {
         fail(release, &err);
@@ -166,7 +194,8 @@ bool guest_holds_locks(const struct guests *guests, int64_t instance)
         return true;
     }
     for (size_t i = 0; i < count; i++) {
-        has_locks = has_locks || is_locked(&held[i]) || held[i].kind == RESOURCE_device;
+        has_locks = has_locks || is_locked(&held[i]) || held[i].kind == RESOURCE_device ||
+                    held[i].kind == RESOURCE_listen;
     }
     reserve_held_free(held, count);
     return has_locks;

@@ -79,7 +79,8 @@ static int open_files(const struct hand_order *order, const char *user, bool is_
             r = check_server(file, opened.fd, &end->err);
         }
         r = at(file, r, &end->err);
-        opened.is_kept = !file->is_new && !file->is_socket && !hand_closes_at_once(opened.fd);
+        opened.is_kept = file->is_listener ||
+                         (!file->is_new && !file->is_socket && !hand_closes_at_once(opened.fd));
         kept[i] = opened.is_kept ? opened.fd : -1;
         r = r == 0 ? tell(&opened) : r;
     }
@@ -138,14 +139,18 @@ static void die_with(pid_t parent)
     }
 }
 
-static bool has_sockets(const struct hand_order *order)
+/* From here on it can do what its files need, and no more. */
+static int confine(const struct hand_order *order, struct err *err)
 {
+    bool connects = false, listens = false;
+
     for (size_t i = 0; i < order->count; i++) {
-        if (order->files[i].is_socket) {
-            return true;
-        }
+        connects = connects || order->files[i].is_socket;
+        listens = listens || order->files[i].is_listener;
     }
-    return false;
+    return listens    ? hand_confine_listening(err)
+           : connects ? hand_confine_connecting(err)
+                      : hand_confine(err);
 }
 
 static void do_order(const struct hand_order *order, struct hand_packet *end, pid_t parent)
@@ -172,13 +177,15 @@ static void do_order(const struct hand_order *order, struct hand_packet *end, pi
         return;
     }
     die_with(parent); /* again: becoming another user took it away */
-    if ((has_sockets(order) ? hand_confine_connecting(&end->err) : hand_confine(&end->err)) != 0) {
+    if (confine(order, &end->err) != 0) {
         return;
     }
     if (order->step == HAND_OPEN_FILES) {
         open_and_keep(order, user, is_trusted, end);
     } else if (order->step == HAND_RECEIVE) {
         hand_sift(HAND_OTHER, end);
+    } else if (order->step == HAND_REMOVE_LISTENER) {
+        (void)hand_remove(order->files[0].path, &end->err);
     } else {
         (void)hand_await(order->files[0].path, order->id, user, &end->err);
     }

@@ -76,6 +76,11 @@ static struct sock_filter file_code[] = {
     ALLOW_VALUE(HAND_SOCKET_TYPE),
     DO(KILL_PROCESS),
     ALLOW(connect),
+    /* making such a file, and removing it */
+    ALLOW(bind),
+    ALLOW(listen),
+    ALLOW(umask),
+    ALLOW(unlinkat),
     /* orders of qvmd's, and a packet that it must not receive itself */
     CHECK(recvmsg, 6),
     ARGUMENT(0),
@@ -101,13 +106,19 @@ static struct sock_filter file_code[] = {
     ITS_END,
 };
 
-/* Before it, of one that connects to nobody: the two calls for that end here. */
+/* Before it, of one that connects to nobody, or that makes no such file: the calls for that end
+ * here. */
+#define REFUSE(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1), DO(KILL_PROCESS)
+
 static struct sock_filter lonely_code[] = {
     LOAD(nr),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 1, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_connect, 0, 1),
-    DO(KILL_PROCESS),
+    REFUSE(socket),
+    REFUSE(connect),
     DO(ALLOW),
+};
+
+static struct sock_filter silent_code[] = {
+    LOAD(nr), REFUSE(bind), REFUSE(listen), REFUSE(umask), REFUSE(unlinkat), DO(ALLOW),
 };
 
 /* Of a hand that works on devices, as root: it looks around in /sys and /proc, says there which
@@ -262,6 +273,13 @@ int hand_confine(struct err *err)
 }
 
 int hand_confine_connecting(struct err *err)
+{
+    int r = close_door(silent_code, ARRAY_LEN(silent_code));
+
+    return r == 0 ? hand_confine_listening(err) : err_sys(err, r, "cannot confine a hand");
+}
+
+int hand_confine_listening(struct err *err)
 {
     int r = limit();
 

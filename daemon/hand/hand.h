@@ -49,9 +49,10 @@ struct hand_file {
     const char *path;  /* absolute */
     const char *where; /* FILE:LINE, put before messages; NULL: none */
     bool is_readable, is_writable;
-    bool is_new;    /* a file that is made here, for writing; -EEXIST: it is there already */
-    bool is_socket; /* one that somebody listens at: `fd` is connected to him, and never waits */
-    size_t queues;  /* hand_open_taps(): of the first of a tap's queues: how many it has */
+    bool is_new;      /* a file that is made here, for writing; -EEXIST: it is there already */
+    bool is_socket;   /* one that somebody listens at: `fd` is connected to him, and never waits */
+    bool is_listener; /* a Unix socket that is made there (proto/base/listener.h); it is_kept */
+    size_t queues;    /* hand_open_taps(): of the first of a tap's queues: how many it has */
     bool is_stream; /* false: a regular file or block device; true: character device, FIFO, file */
 };
 
@@ -118,6 +119,10 @@ void hands_close_then(struct hands *hands, const int *fds, size_t count, void (*
 int hand_await_unlocked(struct hands *hands, uid_t owner, const char *path, const char *id,
                         unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
                         struct err *err);
+
+/* Remove the socket that was made at `path`, if nobody listens there any more. */
+int hand_remove_listener(struct hands *hands, uid_t owner, const char *path, unsigned deadline_ms,
+                         hand_fn on_done, void *data, struct hand **hand, struct err *err);
 
 struct hand_tap {
     const char *words; /* NAME or NAME,BRIDGE */

@@ -16,6 +16,7 @@ struct hand_order {
     enum {
         HAND_OPEN_FILES,
         HAND_AWAIT_UNLOCKED,
+        HAND_REMOVE_LISTENER,
         HAND_RECEIVE,
         HAND_OPEN_TAPS,
         HAND_TAKE_DEVICES,
@@ -130,8 +131,10 @@ int hand_bound(struct err *err);
  * it. Its opened files count against HAND_FILES_MAX. */
 int hand_confine(struct err *err);
 
-/* The same for one that connects to sockets of the owner's as well. */
+/* The same for one that connects to sockets of the owner's as well; and that makes and removes
+ * them. */
 int hand_confine_connecting(struct err *err);
+int hand_confine_listening(struct err *err);
 
 /* In the hand, as root: it needs its rights, and no program that it could run would gain anything.
  * From here on it can do what hand_take() and hand_give() do, and end. All else kills it. */
@@ -150,6 +153,12 @@ int hand_walk(const char *path);
 /* In the hand: make a file that is not there yet (-EEXIST), in the directory that its path leads
  * to. */
 int hand_make_at(const char *path, int flags, mode_t mode);
+
+/* In the hand: the directory of what an absolute path names, as hand_walk(), and the name in it. */
+int hand_walk_parent(const char *path, const char **name);
+
+/* In the hand: remove the socket at a path, if nobody listens there. */
+int hand_remove(const char *path, struct err *err);
 
 /* In the hand: open one file. */
 int hand_open(const struct hand_file *file, const char *user, struct hand_opened *opened,

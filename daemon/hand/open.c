@@ -16,6 +16,7 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/file_lock.h"
+#include "proto/base/listener.h"
 
 #define MEM_MAJOR 1 /* /dev/null, zero, full: everybody may have them */
 
@@ -240,6 +241,39 @@ static int connect_to(const struct hand_file *file, const char *user, struct han
     return 0;
 }
 
+/* Made in the directory that its path leads to, whoever renames that meanwhile. */
+static int make_listener(const struct hand_file *file, const char *user, struct hand_opened *opened,
+                         struct err *err)
+{
+    const char *name = NULL;
+    auto_close int directory = hand_walk_parent(file->path, &name);
+    int r;
+
+    if (directory < 0) {
+        return err_set(err, told_code(-directory), "cannot make the socket '%s': %s (as user '%s')",
+                       file->path, strerrordesc_np(-directory), user);
+    }
+    r = listener_open(directory, name, file->path, &opened->fd, err);
+    opened->is_exclusive = true;
+    return r == -EACCES || r == -EPERM
+               ? err_set(err, r, "cannot make the socket '%s': %s (as user '%s')", file->path,
+                         strerrordesc_np(-r), user)
+               : r;
+}
+
+int hand_remove(const char *path, struct err *err)
+{
+    const char *name = NULL;
+    auto_close int directory = hand_walk_parent(path, &name);
+
+    if (directory < 0) {
+        return err_set(err, directory, "cannot remove the socket '%s': %s", path,
+                       strerrordesc_np(-directory));
+    }
+    listener_remove(directory, name);
+    return 0;
+}
+
 int hand_open(const struct hand_file *file, const char *user, struct hand_opened *opened,
               struct err *err)
 {
@@ -250,6 +284,9 @@ int hand_open(const struct hand_file *file, const char *user, struct hand_opened
 
     if (file->is_new) {
         return make_file(file, user, opened, err);
+    }
+    if (file->is_listener) {
+        return make_listener(file, user, opened, err);
     }
     if (file->is_socket) {
         return connect_to(file, user, opened, err);

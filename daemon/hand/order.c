@@ -86,6 +86,19 @@ int hand_await_unlocked(struct hands *hands, uid_t owner, const char *path, cons
     return hand_submit(made, hand, err);
 }
 
+int hand_remove_listener(struct hands *hands, uid_t owner, const char *path, unsigned deadline_ms,
+                         hand_fn on_done, void *data, struct hand **hand, struct err *err)
+{
+    const struct hand_file file = {.path = path, .is_listener = true};
+    struct hand *made = hand_make(hands, owner, &file, 1, deadline_ms, on_done, data);
+
+    if (made == NULL) {
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    made->order.step = HAND_REMOVE_LISTENER;
+    return hand_submit(made, hand, err);
+}
+
 int hand_open_taps(struct hands *hands, const struct hand_tap *taps, size_t count,
                    unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
                    struct err *err)

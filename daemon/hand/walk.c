@@ -141,21 +141,28 @@ int hand_walk(const char *path)
     return r == 0 ? walk.at : r;
 }
 
-int hand_make_at(const char *path, int flags, mode_t mode)
+int hand_walk_parent(const char *path, const char **name)
 {
-    const char *name = strrchr(path, '/');
+    const char *slash = strrchr(path, '/');
     char place[PATH_MAX];
-    auto_close int directory = -1;
-    int fd;
 
-    if (name == NULL || (size_t)(name - path) + 2 > sizeof(place)) {
+    if (slash == NULL || (size_t)(slash - path) + 2 > sizeof(place)) {
         return -ENAMETOOLONG;
     }
-    (void)snprintf(place, sizeof(place), "%.*s/", (int)(name - path), path);
-    directory = hand_walk(place);
+    *name = slash + 1;
+    (void)snprintf(place, sizeof(place), "%.*s/", (int)(slash - path), path);
+    return hand_walk(place);
+}
+
+int hand_make_at(const char *path, int flags, mode_t mode)
+{
+    const char *name = NULL;
+    auto_close int directory = hand_walk_parent(path, &name);
+    int fd;
+
     if (directory < 0) {
         return directory;
     }
-    fd = openat(directory, name + 1, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    fd = openat(directory, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     return fd < 0 ? -errno : fd;
 }
