@@ -12,6 +12,11 @@ add_test(NAME integration-helper
 set_tests_properties(integration-helper PROPERTIES LABELS integration TIMEOUT 180
   ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR}")
 
+add_test(NAME integration-vsock
+  COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_vsock.py)
+set_tests_properties(integration-vsock PROPERTIES LABELS integration TIMEOUT 180
+  ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR}")
+
 add_test(NAME integration-qvmimage
   COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_qvmimage.py)
 set_tests_properties(integration-qvmimage PROPERTIES LABELS integration TIMEOUT 180)

@@ -6,6 +6,7 @@
 #include "tests/guests/bare/machine.h"
 #include "tests/guests/bare/pci.h"
 #include "tests/guests/bare/text.h"
+#include "tests/guests/bare/vsock.h"
 
 static void command_irqs(const char *arguments)
 {
@@ -36,6 +37,7 @@ const struct command more_commands[] = {
     {"lines", pci_lines, "DEVICE COUNT: and its line"},
     {"edu", edu_messages, "DEVICE COUNT: have an edu send messages by MSI"},
     {"edudma", edu_dma, "DEVICE ADDRESS: have it copy 16 bytes to there"},
+    {"vsock", vsock_command, "PLACE GSI listen PORT COUNT | call PORT: sockets to the host"},
     {"intx", pci_intx, "DEVICE COUNT: have a pci-dummy raise its line"},
 };
 const unsigned more_command_count = ARRAY_LEN(more_commands);

@@ -1,0 +1,295 @@
+#include "tests/guests/bare/vsock.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tests/guests/bare/console.h"
+#include "tests/guests/bare/interrupts.h"
+#include "tests/guests/bare/machine.h"
+#include "tests/guests/bare/text.h"
+#include "tests/guests/bare/virtio.h"
+#include "tests/guests/bare/virtio_registers.h"
+
+enum { ID_VSOCK = 19, QUEUES = 2, RECEIVE = 0, TRANSMIT = 1, SIZE = 8, WRITE = 2 };
+enum { REQUEST = 1, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE, CREDIT_REQUEST };
+enum { HOST = 2, STREAM = 1, BOTH = 3, HEADER = 44, PACKET = 2048, BYTES = PACKET - HEADER };
+enum { ACKNOWLEDGE = 1, DRIVER = 3, FEATURES_OK = 11, DRIVER_OK = 15, NEEDS_RESET = 0x40 };
+
+#define QUEUE_AT(queue) (VIRTIO_AREA + (uint64_t)(queue)*0x3000)
+#define OWN_PORT        1234U
+
+struct header {
+    uint64_t src_cid, dst_cid;
+    uint32_t src_port, dst_port, len;
+    uint16_t type, op;
+    uint32_t flags, buf_alloc, fwd_cnt;
+} __attribute__((packed));
+
+struct packet {
+    struct header header;
+    uint8_t bytes[BYTES];
+};
+
+struct descriptor {
+    uint64_t address;
+    uint32_t size;
+    uint16_t flags, next;
+};
+
+struct ring {
+    uint16_t flags;
+    volatile uint16_t index;
+    uint16_t entries[SIZE];
+};
+
+struct used {
+    uint16_t flags;
+    volatile uint16_t index;
+    struct {
+        uint32_t id, size;
+    } entries[SIZE];
+};
+
+static uint64_t cid;
+static volatile bool needs_reset;
+static uint16_t used_count[QUEUES];
+/* The connection that there is: what the host has room for, and what we have had of it. */
+static uint32_t host_alloc, host_forwarded, sent, forwarded;
+static struct header kept; /* came while we waited for room; op 0: none */
+
+static struct packet *buffer(unsigned queue, unsigned i)
+{
+    return (struct packet *)(VIRTIO_BUFFER + (uint64_t)(queue * SIZE + i) * PACKET);
+}
+
+/* Of either queue, or of a change. */
+static void on_line(void)
+{
+    virtio_set(VIRTIO_INTERRUPT_ACK, virtio_get(VIRTIO_INTERRUPT_STATUS));
+    needs_reset = (virtio_get(VIRTIO_STATUS) & NEEDS_RESET) != 0;
+}
+
+/* Make descriptor `i` available, of which the device reads or writes so many bytes. */
+static void offer(unsigned queue, uint16_t i, uint32_t size)
+{
+    struct descriptor *table = (struct descriptor *)QUEUE_AT(queue);
+    struct ring *available = (struct ring *)(QUEUE_AT(queue) + 0x1000);
+
+    table[i] =
+        (struct descriptor){(uint64_t)buffer(queue, i), size, queue == RECEIVE ? WRITE : 0, 0};
+    available->entries[available->index % SIZE] = i;
+    __asm__ volatile("mfence" ::: "memory");
+    available->index++;
+    __asm__ volatile("mfence" ::: "memory");
+    virtio_set(VIRTIO_NOTIFY, queue);
+}
+
+/* The descriptor that the device has used; SIZE: it asks for a reset. */
+static uint16_t wait_for(unsigned queue)
+{
+    const struct used *used = (const struct used *)(QUEUE_AT(queue) + 0x2000);
+
+    while (used->index == used_count[queue]) {
+        interrupts_off();
+        if (used->index == used_count[queue]) {
+            interrupts_wait();
+        }
+        interrupts_on();
+        if (needs_reset) {
+            return SIZE;
+        }
+    }
+    return (uint16_t)used->entries[used_count[queue]++ % SIZE].id;
+}
+
+static void zero(uint64_t at, uint64_t qwords)
+{
+    __asm__ volatile("rep stosq" : "+D"(at), "+c"(qwords) : "a"(0) : "memory");
+}
+
+static bool open_device(uint64_t place, uint8_t gsi)
+{
+    if (!virtio_find(place) || virtio_get(VIRTIO_DEVICE) != ID_VSOCK) {
+        return false;
+    }
+    virtio_set(VIRTIO_STATUS, 0);
+    virtio_set(VIRTIO_STATUS, ACKNOWLEDGE);
+    virtio_set(VIRTIO_STATUS, DRIVER);
+    virtio_set(VIRTIO_ACCEPTED_SELECT, 0);
+    virtio_set(VIRTIO_ACCEPTED, 1);
+    virtio_set(VIRTIO_ACCEPTED_SELECT, 1);
+    virtio_set(VIRTIO_ACCEPTED, 1);
+    virtio_set(VIRTIO_STATUS, FEATURES_OK);
+    zero(VIRTIO_AREA, QUEUES * 0x3000 / 8);
+    for (uint32_t queue = 0; queue < QUEUES; queue++) {
+        used_count[queue] = 0;
+        virtio_set(VIRTIO_SELECT, queue);
+        virtio_set(VIRTIO_SIZE, SIZE);
+        virtio_set(VIRTIO_TABLE, (uint32_t)QUEUE_AT(queue));
+        virtio_set(VIRTIO_DRIVER_AREA, (uint32_t)QUEUE_AT(queue) + 0x1000);
+        virtio_set(VIRTIO_DEVICE_AREA, (uint32_t)QUEUE_AT(queue) + 0x2000);
+        virtio_set(VIRTIO_READY, 1);
+    }
+    needs_reset = false;
+    virtio_listen(gsi, on_line);
+    virtio_set(VIRTIO_STATUS, DRIVER_OK);
+    cid = virtio_get(VIRTIO_CONFIG);
+    for (uint16_t i = 0; i < SIZE; i++) {
+        offer(RECEIVE, i, PACKET);
+    }
+    return true;
+}
+
+/* Send a packet, and wait until the device has it. Its bytes are there already. */
+static bool send(uint32_t own_port, uint32_t host_port, uint16_t op, uint32_t size)
+{
+    buffer(TRANSMIT, 0)->header = (struct header){.src_cid = cid,
+                                                  .dst_cid = HOST,
+                                                  .src_port = own_port,
+                                                  .dst_port = host_port,
+                                                  .len = size,
+                                                  .type = STREAM,
+                                                  .op = op,
+                                                  .flags = op == SHUTDOWN ? BOTH : 0,
+                                                  .buf_alloc = BYTES, /* one packet at a time */
+                                                  .fwd_cnt = forwarded};
+    sent += size;
+    offer(TRANSMIT, 0, HEADER + size);
+    return wait_for(TRANSMIT) != SIZE;
+}
+
+/* Wait for a packet: a copy of its header; its bytes are to be sent back. False: it is over. */
+static bool receive_new(struct header *header)
+{
+    uint16_t i = wait_for(RECEIVE);
+
+    if (i == SIZE) {
+        return false;
+    }
+    *header = buffer(RECEIVE, i)->header;
+    for (uint32_t at = 0; at < header->len && at < BYTES; at++) {
+        buffer(TRANSMIT, 0)->bytes[at] = buffer(RECEIVE, i)->bytes[at];
+    }
+    host_alloc = header->buf_alloc;
+    host_forwarded = header->fwd_cnt;
+    forwarded += header->op == RW ? header->len : 0;
+    offer(RECEIVE, i, PACKET);
+    return true;
+}
+
+static bool receive(struct header *header)
+{
+    if (kept.op == 0) {
+        return receive_new(header);
+    }
+    *header = kept;
+    kept.op = 0;
+    return true;
+}
+
+/* What came goes back, as soon as the host has room. No more bytes come before: we have none. */
+static void send_back(uint32_t own_port, uint32_t host_port, uint32_t size)
+{
+    struct header header;
+
+    while (host_alloc - (sent - host_forwarded) < size) {
+        if (!receive_new(&header)) {
+            return;
+        }
+        if (header.op == SHUTDOWN || header.op == RST) {
+            kept = header;
+        }
+        if (header.op == RST || (header.op == SHUTDOWN && header.flags == BOTH)) {
+            return; /* nobody reads there any more */
+        }
+    }
+    (void)send(own_port, host_port, RW, size);
+}
+
+/* Take connections to a port, and send back what comes, until so many are over. */
+static void echo(uint32_t port, uint64_t count)
+{
+    struct header header;
+    uint64_t bytes = 0;
+
+    while (count > 0 && receive(&header)) {
+        if (header.op == REQUEST) {
+            bytes = sent = forwarded = 0;
+            (void)send(header.dst_port, header.src_port, header.dst_port == port ? RESPONSE : RST,
+                       0);
+        } else if (header.op == RW) {
+            bytes += header.len;
+            send_back(port, header.src_port, header.len);
+        } else if (header.op == SHUTDOWN && header.flags != BOTH) {
+            (void)send(port, header.src_port, SHUTDOWN, 0); /* all that came was sent back */
+        } else if (header.op == CREDIT_REQUEST) {
+            (void)send(port, header.src_port, CREDIT_UPDATE, 0);
+        } else if (header.op == SHUTDOWN || header.op == RST) {
+            if (header.op == SHUTDOWN) {
+                (void)send(port, header.src_port, RST, 0);
+            }
+            print("vsock: %u bytes\n", bytes);
+            count--;
+        }
+    }
+}
+
+/* Connect to a port of the host, say hello, and tell what comes back. */
+static void call(uint32_t port)
+{
+    static const char hello[] = "hello";
+    struct header header;
+    uint64_t bytes = 0;
+
+    sent = forwarded = 0;
+    (void)send(OWN_PORT, port, REQUEST, 0);
+    while (receive(&header)) {
+        if (header.op == RST) {
+            print("vsock: reset after %u bytes\n", bytes);
+            return;
+        }
+        if (header.op == RESPONSE) {
+            for (uint32_t i = 0; i < sizeof(hello) - 1; i++) {
+                buffer(TRANSMIT, 0)->bytes[i] = (uint8_t)hello[i];
+            }
+            (void)send(OWN_PORT, port, RW, sizeof(hello) - 1);
+        } else if (header.op == RW) {
+            for (uint32_t i = 0; i < header.len; i++) {
+                print("%c", (int)buffer(TRANSMIT, 0)->bytes[i]);
+            }
+            bytes += header.len;
+        } else if (header.op == CREDIT_REQUEST) {
+            (void)send(OWN_PORT, port, CREDIT_UPDATE, 0);
+        } else if (header.op == SHUTDOWN) {
+            (void)send(OWN_PORT, port, SHUTDOWN, 0);
+        }
+    }
+}
+
+/* PLACE GSI listen PORT COUNT, or PLACE GSI call PORT; over MMIO */
+void vsock_command(const char *arguments)
+{
+    uint64_t place, gsi, port, count = 0;
+    bool is_echo;
+
+    if (!text_number(arguments, 16, &place, &arguments) ||
+        !text_number(arguments, 10, &gsi, &arguments) || !open_device(place, (uint8_t)gsi)) {
+        print("vsock: there is none\n");
+        return;
+    }
+    arguments = text_skip_blanks(arguments);
+    is_echo = text_starts(arguments, "listen ");
+    if (!text_number(arguments + sizeof("call") - 1 + (is_echo ? 2 : 0), 10, &port, &arguments) ||
+        (is_echo && !text_number(arguments, 10, &count, NULL))) {
+        print("vsock: PLACE GSI listen PORT COUNT, or PLACE GSI call PORT\n");
+        return;
+    }
+    print("vsock: cid %u\n", cid);
+    if (is_echo) {
+        echo((uint32_t)port, count);
+    } else {
+        call((uint32_t)port);
+    }
+    virtio_set(VIRTIO_STATUS, 0);
+}

@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Sockets between guest and host (vdev virtio-vsock), on the real /dev/kvm."""
+
+import contextlib
+import os
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+
+from qvmtest import QvmdTest, Refused, main
+from test_virtio import BUILD, QVM, Typed, VirtioTest
+
+DEVICES = os.path.join(BUILD, "tests/guests/bare/devices.bzimage")
+PLACE = "feb00000 16"
+VDEV = "virtio-vsock loc mem:feb00000,512 intr ioapic:16 cid 9 listen s"
+
+
+def eventually(condition, what):
+    end = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"never: {what}")
+        time.sleep(0.02)
+
+
+def connect(path, port):
+    """A program of the host: the stream after OK, and the port that it was told."""
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(60)
+    client.connect(path)
+    client.sendall(b"CONNECT %d\n" % port)
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = client.recv(1)
+        if not byte:
+            client.close()
+            return None, line
+        line += byte
+    return client, line
+
+
+def talk(client, data):
+    """Say `data` and end; what came back until the other end had ended, too."""
+    def say():
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+
+    speaker = threading.Thread(target=say)
+    speaker.start()
+    heard = b""
+    while some := client.recv(65536):
+        heard += some
+    speaker.join()
+    client.close()
+    return heard
+
+
+class VsockAloneTest(VirtioTest):
+    def start(self, *commands):
+        words = ",".join(command.replace(" ", "_") for command in commands)
+        with open(self.path("t.qvmconf"), "w", encoding="utf-8") as file:
+            file.write(f'system t\nram 16M\nload {DEVICES}\ncmdline "run={words}"\n'
+                       f"vdev ser8250\nvdev {VDEV}\n")
+
+    def test_bytes_go_both_ways_and_the_ends_are_told(self):
+        self.start()
+        guest = Typed(self)
+        guest.process.stdin.write(f"vsock {PLACE} listen 42 2\r".encode())
+        guest.process.stdin.flush()
+        guest.read_until(b"vsock: cid 9")
+        for size in (5, 100000):
+            data = bytes(i * 7 % 251 for i in range(size))
+            client, line = connect(self.path("s"), 42)
+            self.assertRegex(line, rb"^OK [0-9]+\n$")
+            self.assertEqual(talk(client, data), data)
+            guest.read_until(b"vsock: %d bytes" % size)
+        guest.read_until(b"\r\n> ")
+        guest.process.send_signal(signal.SIGUSR1)
+        said = b""
+        while b"sent-bytes" not in said:
+            said += os.read(guest.process.stderr.fileno(), 65536)
+        self.assertRegex(said.decode(), r"connections-made\W+2\b")
+
+    def test_a_port_of_the_guest_where_nobody_listens_is_closed(self):
+        self.start()
+        guest = Typed(self)
+        guest.process.stdin.write(f"vsock {PLACE} listen 42 1\r".encode())
+        guest.process.stdin.flush()
+        guest.read_until(b"vsock: cid 9")
+        self.assertEqual(connect(self.path("s"), 43), (None, b""))
+        client, _ = connect(self.path("s"), 42)
+        self.assertEqual(talk(client, b"x"), b"x")
+
+    def test_a_port_of_the_host_is_reset(self):
+        self.start(f"vsock {PLACE} call 1024", "poweroff")
+        done = subprocess.run([QVM, "@t.qvmconf"], stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=100, cwd=self.directory, check=False,
+                              env={"QVM_VDEVS": os.path.join(BUILD, "vdevs")})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"vsock: reset after 0 bytes", done.stdout)
+
+    def test_the_socket_is_its_users_alone_and_goes_with_the_qvm_however_it_ends(self):
+        self.start()
+        for end in (signal.SIGTERM, signal.SIGKILL):
+            guest = Typed(self)
+            self.assertTrue(stat.S_ISSOCK(os.stat(self.path("s")).st_mode))
+            self.assertEqual(os.stat(self.path("s")).st_mode & 0o077, 0)
+            guest.process.send_signal(end)
+            guest.process.wait(60)
+            eventually(lambda: not os.path.exists(self.path("s")), "the socket is removed")
+
+    def test_what_is_there_is_not_taken_and_what_is_left_is(self):
+        self.start()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.path("s"))
+        listener.listen()
+        self.assertRegex(self.refused(), r"t.qvmconf:6: somebody listens at '.*/s' already")
+        listener.close()
+        Typed(self).close()
+        eventually(lambda: not os.path.exists(self.path("s")), "the socket is removed")
+        with open(self.path("s"), "w", encoding="utf-8"):
+            pass
+        self.assertRegex(self.refused(), r"t.qvmconf:6: '.*/s' is there already, and is no socket")
+
+    def refused(self):
+        done = subprocess.run([QVM, "@t.qvmconf"], stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=100, cwd=self.directory, check=False,
+                              env={"QVM_VDEVS": os.path.join(BUILD, "vdevs")})
+        self.assertNotEqual(done.returncode, 0)
+        return done.stderr.decode()
+
+
+class VsockUnderQvmdTest(QvmdTest):
+    def setUp(self):
+        super().setUp()
+        directory = tempfile.TemporaryDirectory(prefix="qvm-vsock-")
+        self.addCleanup(directory.cleanup)
+        self.socket = os.path.join(directory.name, "s")
+
+    def tearDown(self):
+        self.assert_invariants()
+
+    def start_with(self, name="a", run=f"vsock {PLACE} listen 42 99"):
+        more = (f"vdev virtio-vsock loc mem:feb00000,512 intr ioapic:16 cid 9 "
+                f"listen {self.socket}\n")
+        return self.start(name, image=DEVICES, run=run.replace(" ", "_"), more=more)
+
+    def assert_talks(self):
+        client, line = connect(self.socket, 42)
+        self.assertRegex(line, rb"^OK [0-9]+\n$")
+        self.assertEqual(talk(client, b"x" * 5000), b"x" * 5000)
+
+    def test_a_path_is_one_guests_and_is_removed_at_its_end(self):
+        pid = self.start_with()["pid"]
+        self.assert_console("a", "cid 9")
+        self.assertEqual(os.stat(self.socket).st_mode & 0o077, 0)
+        self.assert_talks()
+        with self.assertRaises(Refused):
+            self.start_with("b")
+        self.assertRegex(self.qvmd.guest("b")["message"],
+                         rf":\d+: 'listen:{self.socket}' is held by guest 'a' \(pid {pid}\)")
+        self.assert_talks()
+        self.qvmd.call("guest.kill", name="a")
+        self.start_with("b")
+        self.assert_console("b", "cid 9")
+        self.assert_talks()
+        self.qvmd.call("guest.kill", name="b")
+        self.eventually(lambda: not os.path.exists(self.socket), "it is not removed", within=20)
+
+    def test_connections_and_the_path_outlive_a_killed_qvmd(self):
+        self.start_with()
+        self.assert_console("a", "cid 9")
+        client, _ = connect(self.socket, 42)
+        self.qvmd.crash()
+        client.sendall(b"hello")
+        self.assertEqual(client.recv(5), b"hello")
+        client.close()
+        self.assert_talks()
+        self.qvmd.start()
+        self.eventually(self.is_found("a"), "it is not adopted", within=20)
+        self.assert_talks()
+        self.qvmd.call("guest.kill", name="a")
+        self.eventually(lambda: not os.path.exists(self.socket), "it is not removed", within=20)
+
+    def test_what_cannot_be_made_is_refused_with_the_line(self):
+        with open(self.socket, "w", encoding="utf-8"):
+            pass
+        with self.assertRaises(Refused):
+            self.start_with()
+        self.assertRegex(self.qvmd.guest("a")["message"],
+                         rf":\d+: '{self.socket}' is there already, and is no socket")
+        self.socket = "/nowhere/at/all"
+        with self.assertRaises(Refused):
+            self.start_with("b")
+        self.assertRegex(self.qvmd.guest("b")["message"],
+                         r":\d+: cannot make the socket '/nowhere/at/all': No such file")
+
+
+if __name__ == "__main__":
+    main()
