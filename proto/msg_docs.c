@@ -1,4 +1,4 @@
-/* What messages.def says in words, apart from the tables: documents and completion alone need it. */
+/* What messages.def says in words, apart from the tables: for documents and completion alone. */
 #include "proto/msg.h"
 
 #define STRUCT(s, doc) static const char *const docs_##s[] = {
@@ -6,15 +6,15 @@
     NULL                                                                                           \
     }                                                                                              \
     ;
-#define STR(s, m, need, longest, doc)            doc,
-#define NAME(s, m, need, doc)                    doc,
-#define INT(s, m, need, smallest, largest, doc)  doc,
-#define BOOL(s, m, doc)                          doc,
-#define ENUM(s, m, need, table, doc)             doc,
-#define BYTES(s, m, need, longest, doc)          doc,
-#define LIST(s, m, type, most, doc)              doc,
-#define STRS(s, m, most, longest, doc)           doc,
-#define OBJ(s, m, type, doc)                     doc,
+#define STR(s, m, need, longest, doc)           doc,
+#define NAME(s, m, need, doc)                   doc,
+#define INT(s, m, need, smallest, largest, doc) doc,
+#define BOOL(s, m, doc)                         doc,
+#define ENUM(s, m, need, table, doc)            doc,
+#define BYTES(s, m, need, longest, doc)         doc,
+#define LIST(s, m, type, most, doc)             doc,
+#define STRS(s, m, most, longest, doc)          doc,
+#define OBJ(s, m, type, doc)                    doc,
 #include "proto/messages.def"
 #include "proto/msg_undef.h"
 

@@ -16,12 +16,10 @@
     }                                                                                              \
     }                                                                                              \
     ;
-#define AT(s, m)    .name = #m, .offset = offsetof(struct msg_##s, m)
-#define COUNT(s, m) .count_offset = offsetof(struct msg_##s, m)
-#define STR(s, m, need, longest, doc_)                                                             \
-    {AT(s, m), .kind = MSG_STR, .must = need, .max = longest},
-#define NAME(s, m, need, doc_)                                                                     \
-    {AT(s, m), .kind = MSG_NAME, .must = need, .max = GUEST_NAME_MAX},
+#define AT(s, m)                       .name = #m, .offset = offsetof(struct msg_##s, m)
+#define COUNT(s, m)                    .count_offset = offsetof(struct msg_##s, m)
+#define STR(s, m, need, longest, doc_) {AT(s, m), .kind = MSG_STR, .must = need, .max = longest},
+#define NAME(s, m, need, doc_)         {AT(s, m), .kind = MSG_NAME, .must = need, .max = GUEST_NAME_MAX},
 #define INT(s, m, need, smallest, largest, doc_)                                                   \
     {AT(s, m), .kind = MSG_INT, .must = need, .min = smallest, .max = largest},
 #define BOOL(s, m, doc_) {AT(s, m), .kind = MSG_BOOL},
@@ -30,8 +28,7 @@
 #define BYTES(s, m, need, longest, doc_)                                                           \
     {AT(s, m), COUNT(s, m##_size), .kind = MSG_BYTES, .must = need, .max = longest},
 #define LIST(s, m, type_, most_, doc_)                                                             \
-    {AT(s, m),     COUNT(s, m##_count), .kind = MSG_LIST,                                          \
-     .max = most_, .type = MSG_##type_},
+    {AT(s, m), COUNT(s, m##_count), .kind = MSG_LIST, .max = most_, .type = MSG_##type_},
 #define STRS(s, m, most_, longest, doc_)                                                           \
     {AT(s, m), COUNT(s, m##_count), .kind = MSG_STRS, .max = longest, .most = most_},
 #define OBJ(s, m, type_, doc_) {AT(s, m), .kind = MSG_OBJ, .type = MSG_##type_},

@@ -106,12 +106,11 @@ static json_t *methods(void)
         json_t *result =
             i == METHOD_discover ? json_pack("{s:s}", "type", "object") : reference(method->result);
 
-        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:{s:s, s:o}}",
-                                                    "name", method->name, "summary", method->doc,
-                                                    "paramStructure", "by-name", "x-role",
-                                                    roles[method->role], "params",
-                                                    method_params(method->params),
-                                                    "result", "name", "result", "schema", result));
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:{s:s, s:o}}", "name", method->name,
+                            "summary", method->doc, "paramStructure", "by-name", "x-role",
+                            roles[method->role], "params", method_params(method->params), "result",
+                            "name", "result", "schema", result));
     }
     return list;
 }

@@ -67,8 +67,8 @@ enum vdev_option_kind {
                            * is. Left out: fixed VHD if its name ends in .vhd, else raw */
     VDEV_OPTION_NETWORK_QUEUES, /* NUMBER: how many queues the network has, min..max up to
                                  * VDEV_NETWORK_QUEUES_MAX; more than one beside TAP alone */
-    VDEV_OPTION_LISTEN,   /* PATH of a Unix socket that is made for the VM, while it is there:
-                           * programs of the host connect to the device */
+    VDEV_OPTION_LISTEN,         /* PATH of a Unix socket that is made for the VM, while it is there:
+                                 * programs of the host connect to the device */
 };
 
 /* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
