@@ -8,7 +8,7 @@ add_library(qvm-control STATIC control/control.c control/peer.c control/ask.c
 target_link_libraries(qvm-control PUBLIC proto base PRIVATE PkgConfig::UV)
 
 add_executable(qvm main.c alone.c under.c dump_opener.c under_act.c under_host.c under_state.c life.c run.c
-  run_events.c run_passed.c dryrun.c dryrun_images.c control/grant.c control/spare_memory.c plan/sources.c signals.c control/spare.c
+  run_events.c run_passed.c run_vdevs.c dryrun.c dryrun_images.c control/grant.c control/spare_memory.c plan/sources.c signals.c control/spare.c
   console/terminal.c)
 target_sources(qvm PRIVATE control/command.c control/listen.c under_birth.c under_cables.c under_check.c under_shmem.c)
 target_compile_definitions(qvm PRIVATE QVM_VERSION="${PROJECT_VERSION}"

@@ -59,6 +59,16 @@ int run_make_memories(struct run *run, int *fds, struct err *err);
 /* Whether the host wants some of it back, and lets it go then. */
 void run_look_at_passed(struct run *run);
 
+/* ---- run_vdevs.c ---- */
+
+struct machine_chips;
+
+/* Who the interrupt controllers are, as far as the vdevs are made. */
+void run_tell_chips(struct run *run, struct machine_chips *to);
+
+/* Make the vdevs, and tell the machine of them. */
+int run_make_vdevs(struct run *run, struct err *err);
+
 /* ---- run_events.c ---- */
 
 void run_on_machine_event(void *context, const struct machine_event *event);
