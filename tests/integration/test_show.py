@@ -38,7 +38,7 @@ class ShowTest(QvmdTest):
     def test_a_store_of_the_version_before_keeps_its_claims(self):
         guest = self.start("a")
         self.qvmd.stop()
-        for table in ("turn", "device"):
+        for table in ("turn", "device", "helper"):
             self.qvmd.forge(f"DROP TABLE {table}")
         self.qvmd.forge("ALTER TABLE instance DROP COLUMN kill_due_ns")
         self.qvmd.forge("ALTER TABLE claim DROP COLUMN place")
