@@ -10,6 +10,9 @@
 
 #define NS_PER_MS 1000000
 
+/* Of a guest whose end may be hurried: more takes the kernel long to free. */
+#define HURRY_MEMORY_MAX (INT64_C(1) << 30)
+
 void guest_deadline(struct guest *guest, uint64_t timeout_ms, uv_timer_cb on_due)
 {
     uv_update_time(guest->all->env.loop); /* what was done in this turn is not part of the wait */
@@ -48,6 +51,10 @@ static void send_kill(struct guest *guest)
     guest_stand_back(guest, 0); /* its end takes CPU time, and frees what it holds */
     if (worker_signal(guest->worker, SIGKILL, &err) < 0) {
         log_info("guest: not signalled guest=%s why=\"%s\"", guest->name, err.msg);
+    }
+    if (guest->all->env.is_urgent && guest->memory <= HURRY_MEMORY_MAX &&
+        worker_hurry(guest->worker, &err) < 0) {
+        log_debug("guest: not hurried guest=%s why=\"%s\"", guest->name, err.msg);
     }
     cgroup_kill(guest->cgroup_fd); /* and whoever else belongs to the instance */
     crash_point("SIGKILL sent");

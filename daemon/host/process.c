@@ -1,9 +1,11 @@
 /* Which process is meant: pid + start time + boot id. */
 #include "daemon/host/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,4 +142,29 @@ int process_set_nice(pid_t pid, int nice, struct err *err)
         r = -errno;
     }
     return r < 0 ? err_sys(err, r, "cannot set the nice value of process %d", (int)pid) : 0;
+}
+
+int process_hurry(pid_t pid, struct err *err)
+{
+    const struct sched_param lowest = {.sched_priority = 1};
+    const struct dirent *entry;
+    char path[32];
+    DIR *tasks;
+    int r = 0;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    tasks = opendir(path);
+    if (tasks == NULL) {
+        return err_sys(err, -errno, "cannot see the threads of process %d", (int)pid);
+    }
+    while (r == 0 && (entry = readdir(tasks)) != NULL) {
+        pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10); /* 0: not a thread's */
+
+        if (tid > 0 && sched_setscheduler(tid, SCHED_RR | SCHED_RESET_ON_FORK, &lowest) != 0 &&
+            errno != ESRCH) {
+            r = err_sys(err, -errno, "cannot hurry thread %d", (int)tid);
+        }
+    }
+    (void)closedir(tasks); /* it was only read */
+    return r;
 }

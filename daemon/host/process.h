@@ -37,4 +37,9 @@ int process_signal(int pidfd, int signal, struct err *err);
  * "autogroup"). `pid` leads both and has not been reaped. */
 int process_set_nice(pid_t pid, int nice, struct err *err);
 
+/* Let a process end soon that was sent SIGKILL and has not been reaped: its threads get the lowest
+ * real-time priority, so that none waits for the turns of those that spin. All that is left of them
+ * is the kernel's work. -EPERM: no right to priorities. */
+int process_hurry(pid_t pid, struct err *err);
+
 #endif

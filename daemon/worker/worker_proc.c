@@ -314,6 +314,16 @@ int worker_set_nice(const struct worker_proc *worker, int nice, struct err *err)
     return process_set_nice(worker->pid, nice, err);
 }
 
+int worker_hurry(const struct worker_proc *worker, struct err *err)
+{
+    siginfo_t info;
+
+    if (waitid(P_PIDFD, (id_t)worker->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
+        return err_set(err, -ECHILD, "it is not a child");
+    }
+    return process_hurry(worker->pid, err);
+}
+
 /* ---- its life ---- */
 
 int worker_create(struct uv_loop_s *loop, const struct worker_identity *identity, int pidfd,

@@ -93,6 +93,10 @@ int worker_signal(struct worker_proc *worker, int signal, struct err *err);
 /* As process_set_nice(). -ESRCH: it is gone. */
 int worker_set_nice(const struct worker_proc *worker, int nice, struct err *err);
 
+/* As process_hurry(), for one that was sent SIGKILL. -ECHILD: it is not a child, whose pid nobody
+ * else can have yet. */
+int worker_hurry(const struct worker_proc *worker, struct err *err);
+
 /* Forget the process, which lives on if it lives. NULL is fine. */
 void worker_destroy(struct worker_proc *worker);
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,6 +150,32 @@ START_TEST(a_process_stands_back_with_its_session)
     ck_assert_int_eq(kill(pid, SIGKILL), 0);
     reap(pid);
     ck_assert_int_eq(process_set_nice(pid, 7, NULL), -ESRCH);
+}
+END_TEST
+
+START_TEST(a_process_that_dies_is_hurried_with_all_its_threads)
+{
+    int ready[2], r;
+    pid_t pid;
+    char byte;
+
+    ck_assert_int_eq(pipe(ready), 0);
+    pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (write(ready[1], "", 1) == 1) {
+            (void)pause();
+        }
+        _exit(1);
+    }
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    r = process_hurry(pid, NULL); /* alive: what it got can be seen */
+    ck_assert_msg(r == 0 || r == -EPERM, "%d", r);
+    ck_assert_int_eq(sched_getscheduler(pid),
+                     r == 0 ? SCHED_RR | SCHED_RESET_ON_FORK : SCHED_OTHER);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    reap(pid);
+    ck_assert_int_eq(process_hurry(pid, NULL), -ENOENT);
 }
 END_TEST
 
@@ -364,8 +391,10 @@ END_TEST
 
 UNIT_MAIN("host", a_process_that_was_identified_is_opened_and_signalled,
           a_stranger_with_the_same_pid_is_not_opened, a_process_that_is_gone_is_not_opened,
-          a_process_stands_back_with_its_session, the_name_of_a_program_does_not_confuse,
-          memory_is_read_in_bytes, what_is_no_meminfo_is_refused, lists_of_cpus_are_counted,
+          a_process_stands_back_with_its_session,
+          a_process_that_dies_is_hurried_with_all_its_threads,
+          the_name_of_a_program_does_not_confuse, memory_is_read_in_bytes,
+          what_is_no_meminfo_is_refused, lists_of_cpus_are_counted,
           what_is_wrong_with_the_kvm_device_is_said_in_words,
           a_kvm_device_without_permission_says_what_to_do, times_are_written_and_read_back,
           what_is_no_time_is_refused, a_text_that_is_too_long_is_cut,
