@@ -9,6 +9,7 @@ build directory.
 import contextlib
 import functools
 import os
+import re
 import subprocess
 import sys
 import time
@@ -99,6 +100,10 @@ class QvmdTest(unittest.TestCase):
             if time.monotonic() >= end:
                 self.fail(what() if callable(what) else what)
             time.sleep(0.005)
+
+    def said(self, name):
+        """What the guest has said, without the marks of pauses, which may fall into its words."""
+        return re.sub(r"\r?\n-- qvm: [^\n]* --\r?\n", "", self.qvmd.console(name))
 
     def assert_console(self, name, text, within=20):
         def said():

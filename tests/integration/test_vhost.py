@@ -217,7 +217,7 @@ class UnderQvmdTest(QvmdTest):
             self.qvmd.type("a", f"blk 3 1 write 0 256 {i}\rblk 3 1 read 0 256 {i}\r")
             self.qvmd.call("guest.pause", name="a")
             self.qvmd.call("guest.resume", name="a")
-            self.eventually(lambda: self.qvmd.console("a").count(", 256 good") == i + 1,
+            self.eventually(lambda: self.said("a").count(", 256 good") == i + 1,
                             lambda: self.qvmd.console("a"), within=20)
 
     def test_who_does_not_listen_is_refused_with_the_line(self):
