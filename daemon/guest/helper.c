@@ -1,3 +1,4 @@
+/* Helpers of a guest: started before its grant, watched, adopted, and ended with it. */
 #include "daemon/guest/helper.h"
 
 #include <errno.h>
@@ -264,20 +265,21 @@ static void on_talk(uv_poll_t *poll_handle, int status, int events)
 {
     struct helper *helper = poll_handle->data;
     struct err none = {0};
-    char byte;
+    ssize_t n = status == 0 ? recv(helper->talk_fd, &(char){0}, 1, MSG_DONTWAIT) : 0;
 
     (void)events;
-    if (status == 0 && recv(helper->talk_fd, &byte, 1, MSG_DONTWAIT) == 1) {
+    if (n == 1) {
         crash_point("helper serves");
         helper->is_starting = false;
         stop_talk(helper);
         tell_asker(helper->guest, 0, &none);
-    } else if (status != 0 || errno != EAGAIN) {
+    } else if (n == 0 || errno != EAGAIN) {
         (void)uv_poll_stop(&helper->talk);
     }
 }
 
-/* What was born is written down, and then let go. */
+/* What was born is written down, and then let go. One that is watched already is ended otherwise.
+ */
 static int begin(struct helper *helper, struct helper_born *born, struct err *err)
 {
     struct process_id id = {0};
@@ -289,14 +291,14 @@ static int begin(struct helper *helper, struct helper_born *born, struct err *er
     helper->words_fd = born->words_fd;
     r = process_identify(born->pid, &id, err);
     row.start_ticks = id.start_ticks;
-    r = r == 0 ? store_helper_put(helper->guests->env.store, helper->instance, &row, err) : r;
+    helper->is_starting = true;
     r = r == 0 ? watch(helper, err) : r;
+    r = r == 0 ? store_helper_put(helper->guests->env.store, helper->instance, &row, err) : r;
     if (r != 0) {
-        cleanup_close(&born->talk_fd); /* which ends it */
+        cleanup_close(&born->talk_fd); /* which ends it, too */
         return r;
     }
     crash_point("helper written");
-    helper->is_starting = true;
     if (uv_poll_init(helper->guests->env.loop, &helper->talk, born->talk_fd) == 0) {
         helper->talk_fd = born->talk_fd;
         helper->open_handles++;

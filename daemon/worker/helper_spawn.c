@@ -67,7 +67,8 @@ static int out_of_the_way(int fd)
     return moved;
 }
 
-/* Returns the program's descriptor. */
+/* Returns the program's descriptor. All others are closed at once: while they are open here,
+ * neither the end of qvmd nor that of its conversations is seen by anybody, ourselves included. */
 static int place_descriptors(const struct child_fds *fds)
 {
     const int moved[] = {out_of_the_way(fds->talk), out_of_the_way(fds->talk),
@@ -80,7 +81,8 @@ static int place_descriptors(const struct child_fds *fds)
             _exit(SPAWN_EXIT_FAILED);
         }
     }
-    if (close_range((unsigned)ARRAY_LEN(moved), ~0u, CLOSE_RANGE_CLOEXEC) < 0) {
+    if (close_range((unsigned)ARRAY_LEN(moved), (unsigned)program - 1, 0) < 0 ||
+        close_range((unsigned)program + 1, ~0u, 0) < 0) {
         fail_at("close_range");
     }
     return program;
@@ -143,15 +145,17 @@ static void become(const struct identity *identity)
     }
 }
 
-/* Until its row is written: who has none is never found again. */
+/* Until its row is written: who has none is never found again. If qvmd ends before, so do we. */
 static void await_go(void)
 {
+    ssize_t n;
     char byte;
 
-    while (read(STDIN_FILENO, &byte, 1) != 1) {
-        if (errno != EINTR && errno != EAGAIN) {
-            _exit(SPAWN_EXIT_FAILED);
-        }
+    do {
+        n = read(STDIN_FILENO, &byte, 1);
+    } while (n < 0 && errno == EINTR);
+    if (n != 1) {
+        _exit(SPAWN_EXIT_FAILED);
     }
 }
 

@@ -368,9 +368,8 @@ class HelperTest(qvmtest.QvmdTest):
             self.qvmd.type("a", f"{DISK} write 0 {SECTORS} {i}\r{DISK} read 0 {SECTORS} {i}\r")
             self.qvmd.call("guest.pause", name="a")
             self.qvmd.call("guest.resume", name="a")
-            self.eventually(
-                lambda: self.qvmd.console("a").count(f", {SECTORS} good") == i + 1,
-                lambda: self.qvmd.console("a"), within=20)
+            self.eventually(lambda: self.said("a").count(f", {SECTORS} good") == i + 1,
+                            lambda: self.qvmd.console("a"), within=20)
 
     def test_a_qvm_alone_has_no_helper_and_says_so(self):
         self.image("a")
@@ -382,6 +381,51 @@ class HelperTest(qvmtest.QvmdTest):
                               env={"QVM_VDEVS": os.path.join(BUILD, "vdevs")})
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("t.qvmconf:3: ", done.stderr.decode())
+
+
+
+class CrashTest(HelperTest):
+    """qvmd is killed at each step of a helper's beginning."""
+
+    crashing = True
+    settings = ("spares 0",)
+
+    def half_made(self):
+        """Copies of qvmd that are no program of their own yet, and outlive it."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+                    words = file.read().split("\0")
+            except OSError:
+                continue
+            if self.qvmd.config in words and not self.is_gone(int(pid)):
+                found.append(int(pid))
+        return found
+
+    def forget_guest(self):
+        """Whatever became of it: killed, forgotten, and its helper is gone."""
+        self.qvmd.call("guest.kill", name="a")
+        self.eventually(lambda: not self.qvmd.call("guest.show", name="a").get("claims"),
+                        "it holds on to something", 20)
+        self.eventually(lambda: self.helpers() == [], "its helper stays", 20)
+        self.qvmd.call("guest.undefine", name="a")
+
+    def test_what_was_begun_ends_and_the_image_is_free(self):
+        image = self.image("a")
+        for point in ("helper made", "helper written", "helper let go", "helper serves"):
+            with self.subTest(point):
+                self.qvmd.arm(point)
+                with self.assertRaises((OSError, EOFError)):
+                    self.start("a", more=self.disk(image))
+                self.qvmd.process.wait(20)
+                self.assertEqual(self.qvmd.disarm()[-1], point)
+                self.eventually(lambda: self.half_made() == [], "a copy of qvmd stays", 20)
+                self.qvmd.start()
+                self.forget_guest()
+                self.start_with(image)
+                self.write()
+                self.forget_guest()
 
 
 if __name__ == "__main__":
