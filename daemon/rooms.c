@@ -240,7 +240,8 @@ static void on_device(void *context, const struct pci_function *function, bool i
     const struct rooms *rooms = context;
     struct reserve_holder holder = {0};
     char message[256];
-    struct msg_event event = {.what = lend(is_there ? "device-added" : "device-removed"),
+    struct msg_event event = {.what =
+                                  events_what(is_there ? WHAT_device_added : WHAT_device_removed),
                               .message = message};
 
     (void)snprintf(message, sizeof(message), "PCI function '%s' (%04x:%04x, class %06x) %s",
@@ -354,9 +355,9 @@ static int open_scrape(struct uv_loop_s *loop, struct rooms *rooms, struct err *
     return r;
 }
 
-static void tell(struct rooms *rooms, const char *what)
+static void tell(struct rooms *rooms, enum event_what what)
 {
-    struct msg_event event = {.what = lend(what), .pid = getpid()};
+    struct msg_event event = {.what = events_what(what), .pid = getpid()};
 
     events_tell(rooms->events, &event);
 }
@@ -396,7 +397,7 @@ int rooms_reload(struct rooms *rooms, char *note, struct err *err)
         env = make_guests_env(NULL, rooms);
         guests_configure(rooms->guests, &env);
         log_info("qvmd: read its configuration again note=\"%s\"", note);
-        tell(rooms, "daemon-reload");
+        tell(rooms, WHAT_daemon_reload);
     } else {
         log_warn("qvmd: configuration refused why=\"%s\"", err->msg);
     }
@@ -456,7 +457,7 @@ int rooms_open(struct uv_loop_s *loop, struct config *config, int listen_fd,
     if (r == 0) {
         log_info("qvmd: listens socket=%s store=%s", rooms->socket_path, rooms->store_path);
         crash_point("socket made");
-        tell(rooms, "daemon-start");
+        tell(rooms, WHAT_daemon_start);
         guests_adopt(rooms->guests);
     }
     return r;
@@ -465,7 +466,7 @@ int rooms_open(struct uv_loop_s *loop, struct config *config, int listen_fd,
 void rooms_close(struct rooms *rooms)
 {
     if (rooms->server != NULL) {
-        tell(rooms, "daemon-end");
+        tell(rooms, WHAT_daemon_end);
     }
     ops_end(rooms->ops);
     scrape_destroy(take_ptr(rooms->scrape));

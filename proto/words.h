@@ -44,6 +44,13 @@ enum guest_reason {
 };
 #undef REASON
 
+#define WHAT(id, text, doc) WHAT_##id,
+enum event_what {
+#include "proto/states.def"
+    WHAT_COUNT
+};
+#undef WHAT
+
 #define KIND(id, has_descriptor, doc) RESOURCE_##id,
 enum resource_kind {
 #include "proto/resource.def"

@@ -190,7 +190,7 @@ void guest_act(struct guest *guest, const struct guest_caller *caller,
     act->done = done;
     act->data = data;
     if (kinds[spec->kind].asked != NULL) { /* written first: see request.c */
-        guest_tell(guest, "asked", kinds[spec->kind].asked, caller->uid);
+        guest_tell(guest, WHAT_asked, kinds[spec->kind].asked, caller->uid);
         crash_point("wish written");
     }
     if (send_wish(act, &err) < 0) {

@@ -224,7 +224,7 @@ void guests_tell_of_store(struct guests *guests)
     char text[STORE_MESSAGE_SIZE];
 
     if (store_take_notice(guests->env.store, text) != NULL) {
-        struct msg_event event = {.what = lend("store"), .message = text};
+        struct msg_event event = {.what = events_what(WHAT_store), .message = text};
 
         log_error("store: %s", text);
         events_tell(guests->env.events, &event);

@@ -276,7 +276,7 @@ void guest_cables_granted(struct guest *guest)
                            "vdev '%s' is alone: guest '%s' has no vdev '%s' whose peer is '%s/%s'",
                            end->vdev, far->guest, far->vdev, end->guest, end->vdev);
             log_warn("guest: peer missing guest=%s why=\"%s\"", other->name, text);
-            guest_tell(other, "peer-missing", text, 0);
+            guest_tell(other, WHAT_peer_missing, text, 0);
         }
     }
 }

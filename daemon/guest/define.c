@@ -19,7 +19,8 @@ static int write_definition(struct guests *guests, const struct store_guest *row
 {
     struct store *store = guests->env.store;
     auto_tx struct store_tx tx = {0};
-    struct msg_event event = {.what = lend("defined"), .guest = lend(row->name), .uid = row->owner};
+    struct msg_event event = {
+        .what = events_what(WHAT_defined), .guest = lend(row->name), .uid = row->owner};
     char time[EVENTS_TIME_SIZE];
     int r = purpose == GUEST_DEFINE_TO_START ? store_begin_light(store, &tx, err)
                                              : store_begin(store, &tx, err);
@@ -147,7 +148,8 @@ int guest_undefine(struct guest *guest, const struct guest_caller *caller, struc
 {
     struct guests *guests = guest->all;
     auto_tx struct store_tx tx = {0};
-    struct msg_event event = {.what = lend("undefined"), .guest = guest->name, .uid = caller->uid};
+    struct msg_event event = {
+        .what = events_what(WHAT_undefined), .guest = guest->name, .uid = caller->uid};
     char time[EVENTS_TIME_SIZE];
     int r;
 

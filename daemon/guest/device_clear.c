@@ -25,7 +25,7 @@ static void on_tried(void *data, const struct err *err)
     struct clearing *clearing = data;
     char message[64 + PCI_BDF_SIZE];
     struct msg_event event = {
-        .what = lend("device-cleared"), .uid = clearing->uid, .message = message};
+        .what = events_what(WHAT_device_cleared), .uid = clearing->uid, .message = message};
 
     clearing->guests->clearing = NULL;
     if (err->code == 0) {

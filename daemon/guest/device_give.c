@@ -75,7 +75,8 @@ static void tell_trouble(const struct giving *giving, const struct hand_result *
 {
     for (size_t i = 0; i < giving->count; i++) {
         char message[STORE_MESSAGE_SIZE + 64];
-        struct msg_event event = {.what = lend("device-trouble"), .instance = giving->instance};
+        struct msg_event event = {.what = events_what(WHAT_device_trouble),
+                                  .instance = giving->instance};
 
         if ((result->failed >> i & 1) != 0) {
             (void)snprintf(message, sizeof(message), "device '%s' is set aside: %s",

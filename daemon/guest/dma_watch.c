@@ -45,7 +45,7 @@ static void tell(const struct dma_watch *watch, const struct dma_fault *fault,
 {
     struct reserve_holder holder = {0};
     char message[256];
-    struct msg_event event = {.what = lend("dma-fault"), .message = message};
+    struct msg_event event = {.what = events_what(WHAT_dma_fault), .message = message};
     size_t used;
 
     used = (size_t)snprintf(message, sizeof(message),

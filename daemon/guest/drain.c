@@ -158,9 +158,9 @@ static const struct many_kind stops = {
 
 /* ---- the wish ---- */
 
-static void tell(struct guests *guests, const char *what, uid_t uid)
+static void tell(struct guests *guests, enum event_what what, uid_t uid)
 {
-    struct msg_event event = {.what = lend(what), .uid = uid};
+    struct msg_event event = {.what = events_what(what), .uid = uid};
 
     event.reason = lend(words_name(&words_reason, (int)guests->drain.reason));
     events_tell(guests->env.events, &event);
@@ -240,7 +240,7 @@ void guests_drain(struct guests *guests, const struct guest_caller *caller,
     take_wish(guests, wanted);
     write_wish(guests);
     if (is_new) {
-        tell(guests, "drain", caller->uid);
+        tell(guests, WHAT_drain, caller->uid);
         spares_end(guests->spares); /* nothing is left where guests were */
         guests_leave_turns(guests);
     }
@@ -271,7 +271,7 @@ int guests_drain_end(struct guests *guests, const struct guest_caller *caller, s
     if (r < 0) {
         return r;
     }
-    tell(guests, "drain-end", caller->uid);
+    tell(guests, WHAT_drain_end, caller->uid);
     guests->drain = (struct store_drain){0};
     spares_make_soon(guests->spares, 0);
     guests->drain_round = NULL; /* the next drain stops those that this one leaves */

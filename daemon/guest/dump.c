@@ -123,7 +123,7 @@ void guest_dump(struct guest *guest, const struct guest_caller *caller, const ch
     if (r == 0 && dumping != NULL) {
         struct hand_file file = {.path = dumping->path, .is_new = true, .is_writable = true};
 
-        guest_tell(guest, "asked", "dump", caller->uid); /* written first: see request.c */
+        guest_tell(guest, WHAT_asked, "dump", caller->uid); /* written first: see request.c */
         dumping->guest = guest;
         dumping->caller = *caller;
         (void)snprintf(dumping->request_id, sizeof(dumping->request_id), "%s",

@@ -4,6 +4,9 @@
 
 #include <stdint.h>
 
+#include "proto/base/lend.h"
+#include "proto/words.h"
+
 struct err;
 struct events;
 struct msg_event;
@@ -22,6 +25,12 @@ void events_destroy(struct events *events);
 int events_write(struct events *events, struct msg_event *event, char time[EVENTS_TIME_SIZE],
                  struct err *err);
 void events_publish(struct events *events, const struct msg_event *event);
+
+/* What an event is of, for msg_event.what; it is lent. */
+static inline char *events_what(enum event_what what)
+{
+    return lend(words_name(&words_what, (int)what));
+}
 
 /* Both at once, outside of a transaction: never lost while qvmd lives. */
 void events_tell(struct events *events, struct msg_event *event);

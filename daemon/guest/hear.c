@@ -96,7 +96,7 @@ static void on_up(void *context, const struct msg_hello *hello, int *fds, size_t
     if (guest_keep_identity(guest, &err) < 0) { /* of one that an older qvmd has started */
         log_warn("adopt: not kept beside the store guest=%s why=\"%s\"", guest->name, err.msg);
     }
-    guest_tell(guest, "adopted", NULL, 0);
+    guest_tell(guest, WHAT_adopted, NULL, 0);
 }
 
 static void on_reset(struct guest *guest, const struct msg_reset *reset)
@@ -115,7 +115,7 @@ static void on_reset(struct guest *guest, const struct msg_reset *reset)
     guest->last_reset_ms = now_ms;
     /* a number for people: if it cannot be written, the next one is */
     (void)store_instance_set_reboots(guest->all->env.store, now->id, now->reboots, NULL);
-    guest_tell(guest, "reboot", reset->cause, 0);
+    guest_tell(guest, WHAT_reboot, reset->cause, 0);
 }
 
 /* As an operator wanted, or (the power button was pressed, the host is in trouble) its qvm had to.
@@ -130,7 +130,7 @@ static void on_pause(struct guest *guest, bool is_paused, const struct msg_pause
         log_debug("guest: no move guest=%s why=\"%s\"", guest->name, err.msg);
     } else if (paused != NULL && paused->why != NULL) {
         log_warn("guest: paused in trouble guest=%s why=\"%s\"", guest->name, paused->why);
-        guest_tell(guest, "image-trouble", paused->why, 0);
+        guest_tell(guest, WHAT_image_trouble, paused->why, 0);
     }
 }
 

@@ -175,7 +175,7 @@ static void tell_lost(struct helper *helper, const char *what)
                    "guest is started anew",
                    helper->pid, helper->path, what);
     log_warn("guest: helper lost guest=%s why=\"%s\"", guest->name, text);
-    guest_tell(guest, "helper-lost", text, 0);
+    guest_tell(guest, WHAT_helper_lost, text, 0);
 }
 
 static void on_gone(uv_poll_t *poll_handle, int status, int events)

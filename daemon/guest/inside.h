@@ -167,7 +167,7 @@ void guest_want(struct guest *guest, enum guest_state desired);
 int guests_need_store(struct guests *guests, struct err *err);
 
 /* An event of this guest that changes no state. */
-void guest_tell(struct guest *guest, const char *what, const char *message, uid_t uid);
+void guest_tell(struct guest *guest, enum event_what what, const char *message, uid_t uid);
 
 /* ---- wait.c ---- */
 

@@ -86,7 +86,7 @@ static void describe_event(const struct guest *guest, const struct life_step *st
     const struct store_instance *now = &guest->instance;
 
     *event = (struct msg_event){
-        .what = lend("state"),
+        .what = events_what(WHAT_state),
         .guest = lend(guest->name),
         .instance = now->id,
         .pid = now->pid,
@@ -299,12 +299,12 @@ int guests_need_store(struct guests *guests, struct err *err)
     return 0;
 }
 
-void guest_tell(struct guest *guest, const char *what, const char *message, uid_t uid)
+void guest_tell(struct guest *guest, enum event_what what, const char *message, uid_t uid)
 {
     struct msg_event event;
 
     describe_event(guest, &(struct life_step){.uid = uid}, &event);
-    event.what = lend(what);
+    event.what = events_what(what);
     event.reason = NULL;
     event.message = lend(message);
     events_tell(guest->all->env.events, &event);

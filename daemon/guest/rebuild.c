@@ -239,7 +239,7 @@ int guest_rebuild(struct guests *guests, const char *dir_name, bool only_alive,
 {
     auto_found struct found found = {0};
     struct store_guest row = {0};
-    struct msg_event event = {.what = lend("recovered"),
+    struct msg_event event = {.what = events_what(WHAT_recovered),
                               .state = lend("unreachable"),
                               .message = lend("the store did not know it; what qvmd keeps beside "
                                               "its process was written into the store again")};

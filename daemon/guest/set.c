@@ -54,8 +54,10 @@ static int write_settings(const struct guest *guest, const struct msg_settings *
     struct store *store = guest->all->env.store;
     auto_free char *text = msg_encode(MSG_settings, fresh);
     auto_tx struct store_tx tx = {0};
-    struct msg_event event = {
-        .what = lend("settings"), .guest = lend(guest->name), .message = lend(told), .uid = uid};
+    struct msg_event event = {.what = events_what(WHAT_settings),
+                              .guest = lend(guest->name),
+                              .message = lend(told),
+                              .uid = uid};
     char time[EVENTS_TIME_SIZE];
     int r = text != NULL ? store_begin(store, &tx, err) : err_set(err, -ENOMEM, "out of memory");
 

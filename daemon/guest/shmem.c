@@ -296,7 +296,7 @@ static void tell_lost(struct guest *guest, const char *region, const struct err 
     (void)snprintf(text, sizeof(text), "region '%.32s' is not shared any more: %.200s", region,
                    err->msg);
     log_warn("shmem: not found again guest=%s why=\"%s\"", guest->name, text);
-    guest_tell(guest, "region-lost", text, 0);
+    guest_tell(guest, WHAT_region_lost, text, 0);
 }
 
 void guest_on_shmem_held(struct guest *guest, const struct msg_shmem_held *held, int *fds,

@@ -9,8 +9,12 @@ set_tests_properties(integration-vhost PROPERTIES LABELS integration TIMEOUT 180
 
 add_test(NAME integration-helper
   COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_helper.py)
+set(has_door 1)
+if(QVM_SANITIZE)
+  set(has_door 0) # lockdown.h
+endif()
 set_tests_properties(integration-helper PROPERTIES LABELS integration TIMEOUT 180
-  ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR}")
+  ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR};QVM_HAS_DOOR=${has_door}")
 
 add_test(NAME integration-vsock
   COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_vsock.py)

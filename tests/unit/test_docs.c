@@ -191,6 +191,7 @@ START_TEST(the_api_page_tells_every_word_error_control_message_and_limit)
     auto_free char *errors = find_part(page, ".Sh ERROR NAMES");
     auto_free char *controls = find_part(page, ".Sh CONTROL SOCKET");
 
+    expect_words(page, "EVENTS", &words_what);
     expect_words(page, "STATES", &words_state);
     expect_words(page, "REASONS", &words_reason);
     expect_words(page, "RESTART", &words_restart);
