@@ -61,8 +61,9 @@ static int fail(int r, int directory, const char *name, const char *path, struct
         return err_sys(err, r, "cannot make the socket '%s'", path);
     }
     return is_socket(directory, name)
-               ? err_set(err, -EBUSY, "somebody listens at '%s' already", path)
-               : err_set(err, -EEXIST, "'%s' is there already, and is no socket", path);
+               ? err_set(err, -EBUSY, "somebody listens at '%s' already: give another path", path)
+               : err_set(err, -EEXIST, "'%s' is there already, and is no socket: give another path",
+                         path);
 }
 
 int listener_open(int directory, const char *name, const char *path, int *fd, struct err *err)

@@ -124,7 +124,7 @@ class VsockAloneTest(VirtioTest):
         eventually(lambda: not os.path.exists(self.path("s")), "the socket is removed")
         with open(self.path("s"), "w", encoding="utf-8"):
             pass
-        self.assertRegex(self.refused(), r"t.qvmconf:6: '.*/s' is there already, and is no socket")
+        self.assertRegex(self.refused(), r"t.qvmconf:6: '.*/s' is there already, and is no socket: give another path")
 
     def refused(self):
         done = subprocess.run([QVM, "@t.qvmconf"], stdin=subprocess.DEVNULL, capture_output=True,
@@ -162,7 +162,7 @@ class VsockUnderQvmdTest(QvmdTest):
         with self.assertRaises(Refused):
             self.start_with("b")
         self.assertRegex(self.qvmd.guest("b")["message"],
-                         rf":\d+: 'listen:{self.socket}' is held by guest 'a' \(pid {pid}\)")
+                         rf":\d+: socket '{self.socket}' is held by guest 'a' \(pid {pid}\)")
         self.assert_talks()
         self.qvmd.call("guest.kill", name="a")
         self.start_with("b")
@@ -192,7 +192,7 @@ class VsockUnderQvmdTest(QvmdTest):
         with self.assertRaises(Refused):
             self.start_with()
         self.assertRegex(self.qvmd.guest("a")["message"],
-                         rf":\d+: '{self.socket}' is there already, and is no socket")
+                         rf":\d+: '{self.socket}' is there already, and is no socket: give another path")
         self.socket = "/nowhere/at/all"
         with self.assertRaises(Refused):
             self.start_with("b")
