@@ -132,6 +132,9 @@ char *msg_result_format_json(const char *id, const char *json);
 char *msg_error_format(const char *id, const struct err *err);
 char *msg_event_format(const struct msg_event *event);
 
+/* A notification that is no event. */
+char *msg_notice_format(const char *method, enum msg_struct type, const void *params);
+
 /* A request with any params (`qvmctl call`): -EINVAL when `params` is not a JSON object. */
 int msg_request_format_json(int64_t id, const char *method, const char *params, char **line,
                             struct err *err);

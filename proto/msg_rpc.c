@@ -231,6 +231,18 @@ char *msg_event_format(const struct msg_event *event)
     return end(&out);
 }
 
+char *msg_notice_format(const char *method, enum msg_struct type, const void *params)
+{
+    struct msg_writer out;
+
+    begin(&out, MSG_TOLD);
+    msg_write_raw(&out, "\"method\":\"");
+    msg_write_raw(&out, method);
+    msg_write_raw(&out, "\",\"params\":");
+    msg_write_struct(&out, type, params);
+    return end(&out);
+}
+
 static char *copy_text(const json_t *value, const char *otherwise)
 {
     const char *text = json_string_value(value);

@@ -250,13 +250,14 @@ static void on_record(void *context)
 
 static void start_timers(struct guests *guests)
 {
-    (void)uv_timer_init(guests->env.loop, &guests->reconcile);    /* cannot fail */
-    (void)uv_timer_init(guests->env.loop, &guests->record_timer); /* cannot fail */
-    (void)uv_timer_init(guests->env.loop, &guests->leave_timer);  /* cannot fail */
-    (void)uv_timer_init(guests->env.loop, &guests->shmem_timer);  /* cannot fail */
+    (void)uv_timer_init(guests->env.loop, &guests->reconcile);     /* cannot fail */
+    (void)uv_timer_init(guests->env.loop, &guests->record_timer);  /* cannot fail */
+    (void)uv_timer_init(guests->env.loop, &guests->leave_timer);   /* cannot fail */
+    (void)uv_timer_init(guests->env.loop, &guests->shmem_timer);   /* cannot fail */
+    (void)uv_timer_init(guests->env.loop, &guests->program_timer); /* cannot fail */
     guests->reconcile.data = guests->record_timer.data = guests;
-    guests->leave_timer.data = guests->shmem_timer.data = guests;
-    guests->open_timers = 4;
+    guests->leave_timer.data = guests->shmem_timer.data = guests->program_timer.data = guests;
+    guests->open_timers = 5;
     (void)uv_timer_start(&guests->reconcile, on_reconcile, GUEST_RECONCILE_MS, GUEST_RECONCILE_MS);
 }
 
@@ -273,6 +274,7 @@ int guests_create(const struct guests_env *env, struct guests **result, struct e
     guests->env = *env;
     guests->last_act = clock_real_ns();
     TAILQ_INIT(&guests->list);
+    TAILQ_INIT(&guests->programs);
     LIST_INIT(&guests->releases);
     LIST_INIT(&guests->manys);
     LIST_INIT(&guests->cables);
@@ -342,4 +344,5 @@ void guests_destroy(struct guests *guests)
     uv_close((uv_handle_t *)&guests->record_timer, on_closed);
     uv_close((uv_handle_t *)&guests->leave_timer, on_closed);
     uv_close((uv_handle_t *)&guests->shmem_timer, on_closed);
+    uv_close((uv_handle_t *)&guests->program_timer, on_closed);
 }

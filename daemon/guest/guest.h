@@ -139,6 +139,40 @@ struct guests_shmem_room {
 bool guests_shmem(const struct guests *guests, size_t index, struct guests_shmem_room *room,
                   struct msg_shmem_region *region);
 
+/* A program of the host that shares a region with guests: one for each connection. Admins share
+ * everybody's regions, others those of their own guests. */
+struct guests_program;
+struct guests_program_env {
+    pid_t pid;
+    uid_t uid;
+    bool is_admin;
+    /* Who is attached to the region has changed; it may end the program. */
+    void (*changed)(void *data, const char *region);
+    void *data;
+};
+struct guests_program *guests_program_create(struct guests *guests,
+                                             const struct guests_program_env *env);
+
+/* What it is a client of; the descriptors are borrowed. */
+struct guests_joined {
+    unsigned client;
+    uint64_t size;
+    const int *fds;
+    size_t fd_count;
+};
+
+/* Be a client of a region, once. `done` is called once, now or later: with NULL and why not, or
+ * with what it has, and may end the program. -ENODATA: there is no such region (any more), -EPERM:
+ * it is another owner's, -EAGAIN: it has all its clients, -EBUSY: the number that it had is
+ * another's, -EALREADY: it has one. */
+typedef void (*guests_joined_fn)(void *data, const struct guests_joined *joined,
+                                 const struct err *err);
+void guests_program_join(struct guests_program *program, const struct msg_shmem_join_params *wanted,
+                         guests_joined_fn done, void *data);
+
+/* It is gone; with `stays` it is qvmd that goes, and the others are not told. NULL is fine. */
+void guests_program_end(struct guests_program *program, bool stays);
+
 /* ---- definitions ---- */
 
 /* When a definition has to be on the disk. */

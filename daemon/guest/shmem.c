@@ -75,8 +75,12 @@ static struct guest *find_instance(const struct guests *guests, int64_t instance
 /* Who cannot be told now hears it when it says what it shares. */
 static void on_changed(void *context, int64_t instance, const char *region)
 {
-    struct guest *guest = find_instance(context, instance);
+    struct guest *guest = instance > 0 ? find_instance(context, instance) : NULL;
     const struct msg_shmem_changed packet = {.name = lend(region)};
+
+    if (instance < 0) {
+        guests_program_changed(context, instance);
+    }
 
     if (guest != NULL && guest->worker != NULL && worker_is_up(guest->worker)) {
         (void)worker_send(guest->worker, CONTROL_shmem_changed, &packet, NULL, 0, NULL);
@@ -90,16 +94,22 @@ static void on_close(void *context, const int *fds, size_t count)
     hands_close(guests->env.hands, fds, count);
 }
 
+struct shmem *guests_shared(struct guests *guests)
+{
+    const struct shmem_env env = {.changed = on_changed, .close = on_close, .context = guests};
+
+    guests->shmem = guests->shmem != NULL ? guests->shmem : shmem_create(&env);
+    return guests->shmem;
+}
+
 /* Follow the rules, up to the first that cannot be followed: `*bad`. `memory` of the guest. */
 static int begin(struct guest *guest, const char *const *rules, size_t count, int64_t memory,
                  size_t *bad, struct err *err)
 {
     struct guests *guests = guest->all;
     int r = 0;
-    const struct shmem_env env = {.changed = on_changed, .close = on_close, .context = guests};
 
-    guests->shmem = guests->shmem != NULL ? guests->shmem : shmem_create(&env);
-    if (guests->shmem == NULL || take_rules(guest, rules, count) < 0) {
+    if (guests_shared(guests) == NULL || take_rules(guest, rules, count) < 0) {
         return err_set(err, -ENOMEM, "out of memory");
     }
     for (*bad = 0; *bad < count; ++*bad) {
@@ -174,14 +184,14 @@ static bool is_looked_for(const struct guest *guest)
            (guest->shmem_awaited > 0 || !worker_is_up(guest->worker));
 }
 
-/* Of that owner: nobody else's guests share with his. */
-static bool is_anybody_looked_for(const struct guests *guests, uid_t owner)
+/* Nobody else's guests share with those of an owner. */
+bool guests_shmem_is_awaited(const struct guests *guests, const uid_t *owner)
 {
     const struct guest *guest;
 
     TAILQ_FOREACH(guest, &guests->list, link)
     {
-        if (guest->owner == owner && is_looked_for(guest)) {
+        if ((owner == NULL || guest->owner == *owner) && is_looked_for(guest)) {
             return true;
         }
     }
@@ -244,10 +254,11 @@ void guests_shmem_go_on(struct guests *guests)
     TAILQ_FOREACH(guest, &guests->list, link)
     {
         if (guest->shmem != NULL && guest->shmem->has_wish && guest->worker != NULL &&
-            !is_anybody_looked_for(guests, guest->owner)) {
+            !guests_shmem_is_awaited(guests, &guest->owner)) {
             answer(guest);
         }
     }
+    guests_programs_go_on(guests);
 }
 
 void guest_on_shmem_left(struct guest *guest, const struct msg_shmem_left *left)
@@ -271,6 +282,9 @@ static void on_late(uv_timer_t *timer)
             log_warn("shmem: not told in time what it shares guest=%s", guest->name);
         }
         guest->shmem_awaited = 0;
+    }
+    if (guests->shmem != NULL) {
+        shmem_stop_awaiting(guests->shmem);
     }
     guests_shmem_go_on(guests);
 }
@@ -366,9 +380,12 @@ bool guests_shmem(const struct guests *guests, size_t index, struct guests_shmem
                                         .kept_by = room->kept_by};
     for (size_t i = 0; i < SHMEM_CLIENTS; i++) {
         const struct guest *guest =
-            info.clients[i] != 0 ? find_instance(guests, info.clients[i]) : NULL;
+            info.clients[i] > 0 ? find_instance(guests, info.clients[i]) : NULL;
 
-        if (guest != NULL) {
+        if (info.clients[i] < 0) {
+            room->clients[region->clients_count++] = (struct msg_shmem_client){
+                .client = (int64_t)i, .pid = guests_program_pid(guests, info.clients[i])};
+        } else if (guest != NULL) {
             room->clients[region->clients_count++] = (struct msg_shmem_client){
                 .client = (int64_t)i, .guest = lend(guest->name), .pid = guest->instance.pid};
         }

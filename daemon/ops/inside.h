@@ -10,6 +10,7 @@
 
 struct client;
 struct ops_call;
+struct sharer;
 struct sampling;
 struct subscription;
 
@@ -17,12 +18,14 @@ LIST_HEAD(subscription_list, subscription);
 
 LIST_HEAD(sampling_list, sampling);
 LIST_HEAD(ops_call_list, ops_call);
+LIST_HEAD(sharer_list, sharer);
 
 struct ops {
     struct ops_env env;
     struct subscription_list subscriptions;
     struct sampling_list samplings; /* callers who wait for figures */
     struct ops_call_list calls;     /* with a request_id, under way */
+    struct sharer_list sharers;     /* connections of programs that share memory with guests */
     bool is_ending;                 /* answers are those of a qvmd that goes */
 };
 
@@ -36,6 +39,7 @@ void op_host(struct ops *ops, struct reply *reply, const void *params);
 void op_devices(struct ops *ops, struct reply *reply, const void *params);
 void op_device_clear(struct ops *ops, struct reply *reply, const void *params);
 void op_shmem(struct ops *ops, struct reply *reply, const void *params);
+void op_shmem_join(struct ops *ops, struct reply *reply, const void *params);
 void op_reload(struct ops *ops, struct reply *reply, const void *params);
 void op_define(struct ops *ops, struct reply *reply, const void *params);
 void op_set(struct ops *ops, struct reply *reply, const void *params);
@@ -103,5 +107,9 @@ void ops_sample_end(struct ops *ops);
 
 /* Forget a client's subscriptions. */
 void ops_unsubscribe(struct ops *ops, const struct client *client);
+
+/* A client shares nothing any more: it is gone. Or qvmd goes, and they go on without it. */
+void ops_leave_shared(struct ops *ops, const struct client *client);
+void ops_end_shared(struct ops *ops);
 
 #endif

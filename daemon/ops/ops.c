@@ -14,6 +14,7 @@ static const op_fn ops_table[METHOD_COUNT] = {
     [METHOD_devices] = op_devices,
     [METHOD_device_clear] = op_device_clear,
     [METHOD_shmem] = op_shmem,
+    [METHOD_shmem_join] = op_shmem_join,
     [METHOD_reload] = op_reload,
     [METHOD_define] = op_define,
     [METHOD_set] = op_set,
@@ -59,6 +60,7 @@ int ops_create(const struct ops_env *env, struct ops **result, struct err *err)
     LIST_INIT(&ops->subscriptions);
     LIST_INIT(&ops->samplings);
     LIST_INIT(&ops->calls);
+    LIST_INIT(&ops->sharers);
     *result = ops;
     return 0;
 }
@@ -73,6 +75,7 @@ void ops_end(struct ops *ops)
     if (ops != NULL) {
         ops->is_ending = true;
         ops_sample_end(ops);
+        ops_end_shared(ops);
     }
 }
 
@@ -117,6 +120,7 @@ bool ops_is_wanted(const void *data)
 static void on_client_gone(void *context, struct client *client)
 {
     ops_unsubscribe(context, client);
+    ops_leave_shared(context, client);
 }
 
 const struct server_hooks ops_server_hooks = {.on_request = on_request,

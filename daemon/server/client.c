@@ -184,34 +184,41 @@ size_t client_owed(const struct client *client)
     return client->owed;
 }
 
-/* Send what is left of a chunk: bytes sent, 0 if the peer's buffer is full, or -errno. */
-static ssize_t send_chunk(int fd, struct chunk *chunk)
+/* Send bytes with descriptors: bytes sent, 0 if the peer's buffer is full, or -errno. */
+static ssize_t send_with(int fd, char *data, size_t size, const int *fds, size_t count)
 {
-    struct iovec piece = {.iov_base = chunk->data + chunk->sent,
-                          .iov_len = chunk->size - chunk->sent};
+    struct iovec piece = {.iov_base = data, .iov_len = size};
     union {
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(CLIENT_LENT_MAX * sizeof(int))];
         struct cmsghdr align;
     } control = {0};
     struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
     ssize_t n;
 
-    if (chunk->fd >= 0) {
+    if (count > 0) {
         struct cmsghdr *header;
 
         message.msg_control = control.bytes;
-        message.msg_controllen = sizeof(control.bytes);
+        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
         header = CMSG_FIRSTHDR(&message);
         header->cmsg_level = SOL_SOCKET;
         header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(header), &chunk->fd, sizeof(int));
+        header->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(header), fds, count * sizeof(int));
     }
     n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n < 0) {
-        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    return n >= 0 ? n : errno == EAGAIN || errno == EINTR ? 0 : -errno;
+}
+
+/* The same of what is left of a chunk. */
+static ssize_t send_chunk(int fd, struct chunk *chunk)
+{
+    ssize_t n = send_with(fd, chunk->data + chunk->sent, chunk->size - chunk->sent, &chunk->fd,
+                          chunk->fd >= 0 ? 1 : 0);
+
+    if (n > 0) {
+        cleanup_close(&chunk->fd);
     }
-    cleanup_close(&chunk->fd);
     return n;
 }
 
@@ -242,7 +249,8 @@ static void flush(struct client *client)
     }
 }
 
-void client_send(struct client *client, char *line, int passed_fd)
+/* The first `sent` bytes of the line have gone. */
+static void queue(struct client *client, char *line, size_t sent, int passed_fd)
 {
     struct chunk *chunk = calloc(1, sizeof(*chunk));
     size_t size = line != NULL ? strlen(line) : 0;
@@ -255,14 +263,35 @@ void client_send(struct client *client, char *line, int passed_fd)
         client_close(client);
         return;
     }
-    *chunk = (struct chunk){.data = line, .size = size, .fd = passed_fd};
+    *chunk = (struct chunk){.data = line, .size = size, .sent = sent, .fd = passed_fd};
     if (TAILQ_EMPTY(&client->out)) {
         client->out_due = uv_now(client->poll.loop) + CLIENT_STALL_MS;
     }
     TAILQ_INSERT_TAIL(&client->out, chunk, link);
-    client->out_size += size;
+    client->out_size += size - sent;
     flush(client);
     close_if_over(client);
+}
+
+void client_send(struct client *client, char *line, int passed_fd)
+{
+    queue(client, line, 0, passed_fd);
+}
+
+void client_send_lent(struct client *client, char *line, const int *fds, size_t count)
+{
+    size_t size = line != NULL ? strlen(line) : 0;
+    bool is_next = !client->is_closing && TAILQ_EMPTY(&client->out) && count <= CLIENT_LENT_MAX;
+    ssize_t n = is_next && size > 0 ? send_with(client->fd, line, size, fds, count) : 0;
+
+    if (n <= 0 || (size_t)n == size) {
+        free(line);
+    } else {
+        queue(client, line, (size_t)n, -1);
+    }
+    if (n <= 0) {
+        client_close(client);
+    }
 }
 
 static void refuse_and_end(struct client *client, int code, const char *why)

@@ -18,6 +18,7 @@ struct uv_loop_s;
 #define CLIENT_OUT_PAUSE    (1u << 20)  /* from here on its messages wait */
 #define CLIENT_MESSAGE_MS   10000u      /* time to finish a message that was begun */
 #define CLIENT_STALL_MS     10000u      /* time in which some of the answers must be taken */
+#define CLIENT_LENT_MAX     32          /* descriptors with one line */
 #define CLIENT_STRANGER_MAX 65536u      /* bytes of a message of somebody who may nothing */
 
 struct client_hooks {
@@ -37,6 +38,11 @@ const struct peer *client_peer(const struct client *client);
 /* Send a line (heap; ends with its newline) with `passed_fd` (-1: none). Both belong to the client
  * from now on, whatever happens. NULL for `line` means that memory was out: the client is cut. */
 void client_send(struct client *client, char *line, int passed_fd);
+
+/* The same with descriptors that stay the caller's (at most CLIENT_LENT_MAX): they go at once, as
+ * the first bytes do, or the client is cut, as it has not taken what was sent before. So nobody
+ * makes us keep descriptors for him. */
+void client_send_lent(struct client *client, char *line, const int *fds, size_t count);
 
 /* Something is still to come for it (an answer, events): until it is paid, the connection stays
  * although the peer has said all that it wanted to say (shutdown, or the end of a pipe). */

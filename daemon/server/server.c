@@ -177,6 +177,17 @@ void reply_descriptor(struct reply *reply, int fd)
     reply_end(reply, NULL);
 }
 
+void reply_with_descriptors(struct reply *reply, enum msg_struct type, const void *result,
+                            const int *fds, size_t count)
+{
+    if (let_hear(reply, NULL, NULL)) {
+        client_send_lent(reply->client, msg_result_format(reply->id, type, result), fds, count);
+    } else if (reply->client != NULL) {
+        client_close(reply->client);
+    }
+    reply_end(reply, NULL);
+}
+
 /* ---- requests ---- */
 
 /* What the audit log is to say of a request whose method is known. */

@@ -63,6 +63,11 @@ void reply_result(struct reply *reply, enum msg_struct type, const void *result)
 void reply_json(struct reply *reply, const char *json);
 void reply_error(struct reply *reply, const struct err *err);
 
+/* An answer with descriptors, which stay the caller's: a client that does not take them at once is
+ * cut, as is one that wants no answer. */
+void reply_with_descriptors(struct reply *reply, enum msg_struct type, const void *result,
+                            const int *fds, size_t count);
+
 /* An answer without members, with a descriptor that is the client's from now on. */
 void reply_descriptor(struct reply *reply, int fd);
 

@@ -11,25 +11,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "daemon/shmem/inside.h"
 #include "daemon/shmem/told.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
-
-struct region {
-    char name[SHMEM_NAME_MAX + 1];
-    uint64_t size;
-    uid_t owner;
-    int fds[SHMEM_FD_COUNT];
-    int64_t clients[SHMEM_CLIENTS]; /* instances; 0: nobody */
-    int64_t keepers[SHMEM_KEEPERS_MAX];
-    size_t keeper_count;
-};
-
-struct shmem {
-    struct shmem_env env;
-    struct region *regions[SHMEM_REGIONS_MAX]; /* by name, without gaps */
-    size_t count;
-};
 
 struct shmem *shmem_create(const struct shmem_env *env)
 {
@@ -113,7 +98,7 @@ static size_t place_of(const struct shmem *shmem, const char *name)
     return i;
 }
 
-static struct region *find(const struct shmem *shmem, const char *name)
+struct region *shmem_find_region(const struct shmem *shmem, const char *name)
 {
     size_t i = place_of(shmem, name);
 
@@ -132,7 +117,7 @@ static void insert(struct shmem *shmem, struct region *region)
     shmem->count++;
 }
 
-static bool is_size(uint64_t size)
+bool shmem_is_size(uint64_t size)
 {
     return size > 0 && size <= SHMEM_SIZE_MAX && size % SHMEM_PAGE == 0;
 }
@@ -148,7 +133,7 @@ static size_t count_of(const struct shmem *shmem, uid_t owner)
 }
 
 /* A new one, without memory so far. NULL: out of memory, or too many. */
-static struct region *add(struct shmem *shmem, const struct shmem_wish *wish)
+struct region *shmem_add_region(struct shmem *shmem, const struct shmem_wish *wish)
 {
     bool has_room =
         shmem->count < SHMEM_REGIONS_MAX && count_of(shmem, wish->owner) < SHMEM_OWNER_MAX;
@@ -200,9 +185,9 @@ void shmem_destroy(struct shmem *shmem)
 /* ---- clients ---- */
 
 /* Say on the board who is attached, and tell all of them. */
-static void tell(const struct shmem *shmem, const struct region *region)
+void shmem_tell(const struct shmem *shmem, const struct region *region)
 {
-    uint32_t attached = 0;
+    uint32_t attached = region->awaited;
 
     for (unsigned i = 0; i < SHMEM_CLIENTS; i++) {
         attached |= region->clients[i] != 0 ? 1u << i : 0;
@@ -217,15 +202,27 @@ static void tell(const struct shmem *shmem, const struct region *region)
     }
 }
 
-/* The lowest number that is free; SHMEM_CLIENTS: none. */
-static unsigned free_client(const struct region *region)
+/* The lowest number that is free and not among these; SHMEM_CLIENTS: none. */
+static unsigned free_but(const struct region *region, uint32_t kept)
 {
     unsigned client = 0;
 
-    while (client < SHMEM_CLIENTS && region->clients[client] != 0) {
+    while (client < SHMEM_CLIENTS && (region->clients[client] != 0 || (kept >> client & 1) != 0)) {
         client++;
     }
     return client;
+}
+
+/* Whose number is his again, or which is nobody's. What is awaited stands on a page that others
+ * can write: nobody is refused for it. */
+static unsigned free_client(const struct region *region, const struct shmem_wish *wish)
+{
+    unsigned client = free_but(region, region->awaited);
+
+    if (wish->memory != 0) {
+        return wish->client;
+    }
+    return client < SHMEM_CLIENTS ? client : free_but(region, 0);
 }
 
 /* Nothing of who had the number before; his bell may ring once more, for nothing. */
@@ -237,7 +234,7 @@ static void clear_pending(const struct region *region, unsigned client)
                   (off_t)(offsetof(struct shmem_board, pending) + client * sizeof(none)));
 }
 
-static bool is_attached(const struct region *region, int64_t instance)
+bool shmem_is_attached(const struct region *region, int64_t instance)
 {
     for (unsigned i = 0; i < SHMEM_CLIENTS; i++) {
         if (region->clients[i] == instance) {
@@ -267,7 +264,7 @@ static bool has_room(const struct shmem *shmem, const struct shmem_wish *wish, u
         const struct region *region = shmem->regions[i];
 
         if (strcmp(region->name, wish->name) != 0 &&
-            (is_attached(region, wish->instance) || is_kept_by(region, wish->instance))) {
+            (shmem_is_attached(region, wish->instance) || is_kept_by(region, wish->instance))) {
             left -= region->size < left ? region->size : left;
         }
     }
@@ -278,38 +275,42 @@ static bool has_room(const struct shmem *shmem, const struct shmem_wish *wish, u
 static enum shmem_status refuse(const struct shmem *shmem, const struct region *region,
                                 const struct shmem_wish *wish)
 {
-    if (region == NULL && wish->size == 0) {
+    if (region == NULL && (wish->size == 0 || wish->memory != 0)) {
         return SHMEM_DOES_NOT_EXIST;
     }
     if (region == NULL) {
-        return is_size(wish->size) && wish->size <= wish->most && has_room(shmem, wish, wish->size)
+        return shmem_is_size(wish->size) && wish->size <= wish->most &&
+                       has_room(shmem, wish, wish->size)
                    ? SHMEM_OK
                    : SHMEM_NO_MEMORY;
     }
     if (region->owner != wish->owner) {
         return SHMEM_NO_PERMISSION;
     }
+    if (wish->memory != 0) {
+        return shmem_check_back(region, wish);
+    }
     if (region->size > wish->most || !has_room(shmem, wish, region->size)) {
         return SHMEM_NO_MEMORY;
     }
-    return is_attached(region, wish->instance) ? SHMEM_FAILED : SHMEM_OK;
+    return shmem_is_attached(region, wish->instance) ? SHMEM_FAILED : SHMEM_OK;
 }
 
 enum shmem_status shmem_attach(struct shmem *shmem, const struct shmem_wish *wish,
                                struct shmem_given *given)
 {
-    struct region *region = shmem_is_name(wish->name) ? find(shmem, wish->name) : NULL;
+    struct region *region = shmem_is_name(wish->name) ? shmem_find_region(shmem, wish->name) : NULL;
     enum shmem_status status =
         shmem_is_name(wish->name) ? refuse(shmem, region, wish) : SHMEM_ILLEGAL_NAME;
 
     if (status != SHMEM_OK) {
         return status;
     }
-    region = region != NULL ? region : add(shmem, wish);
+    region = region != NULL ? region : shmem_add_region(shmem, wish);
     if (region == NULL) {
         return SHMEM_NO_MEMORY;
     }
-    given->client = free_client(region);
+    given->client = free_client(region, wish);
     if (given->client == SHMEM_CLIENTS) {
         return SHMEM_TOO_MANY;
     }
@@ -318,10 +319,13 @@ enum shmem_status shmem_attach(struct shmem *shmem, const struct shmem_wish *wis
         return SHMEM_NO_MEMORY;
     }
     region->clients[given->client] = wish->instance;
+    region->awaited &= ~(1u << given->client);
     given->size = region->size;
     memcpy(given->fds, region->fds, sizeof(given->fds));
-    clear_pending(region, given->client);
-    tell(shmem, region);
+    if (wish->memory == 0) {
+        clear_pending(region, given->client);
+    }
+    shmem_tell(shmem, region);
     return SHMEM_OK;
 }
 
@@ -330,7 +334,7 @@ static bool detach(const struct shmem *shmem, struct region *region, int64_t ins
     for (unsigned i = 0; i < SHMEM_CLIENTS; i++) {
         if (region->clients[i] == instance) {
             region->clients[i] = 0;
-            tell(shmem, region);
+            shmem_tell(shmem, region);
             return true;
         }
     }
@@ -339,7 +343,7 @@ static bool detach(const struct shmem *shmem, struct region *region, int64_t ins
 
 void shmem_detach(struct shmem *shmem, const char *name, int64_t instance)
 {
-    struct region *region = find(shmem, name);
+    struct region *region = shmem_find_region(shmem, name);
 
     if (region != NULL && detach(shmem, region, instance)) {
         forget_if_unused(shmem, region);
@@ -376,7 +380,7 @@ void shmem_drop(struct shmem *shmem, int64_t instance)
 
 static int check_keep(const struct region *region, const struct shmem_wish *wish, struct err *err)
 {
-    if (!shmem_is_name(wish->name) || !is_size(wish->size)) {
+    if (!shmem_is_name(wish->name) || !shmem_is_size(wish->size)) {
         return err_set(err, -EINVAL, "'%.64s' with %llu bytes can be no region of shared memory",
                        wish->name, (unsigned long long)wish->size);
     }
@@ -399,7 +403,7 @@ static int check_keep(const struct region *region, const struct shmem_wish *wish
 
 int shmem_keep(struct shmem *shmem, const struct shmem_wish *wish, struct err *err)
 {
-    struct region *region = shmem_is_name(wish->name) ? find(shmem, wish->name) : NULL;
+    struct region *region = shmem_is_name(wish->name) ? shmem_find_region(shmem, wish->name) : NULL;
     int r = check_keep(region, wish, err);
 
     if (r < 0 || (region != NULL && is_kept_by(region, wish->instance))) {
@@ -412,7 +416,7 @@ int shmem_keep(struct shmem *shmem, const struct shmem_wish *wish, struct err *e
                        " KiB, of which the vdev's own window is a part",
                        wish->name, wish->size >> 10, wish->room >> 10);
     }
-    region = region != NULL ? region : add(shmem, wish);
+    region = region != NULL ? region : shmem_add_region(shmem, wish);
     if (region == NULL) {
         return err_set(err, -ENOSPC,
                        "region '%s' of shared memory cannot be made: the host has %zu of at most "
@@ -426,47 +430,6 @@ int shmem_keep(struct shmem *shmem, const struct shmem_wish *wish, struct err *e
     }
     region->keepers[region->keeper_count++] = wish->instance;
     return 0;
-}
-
-/* ---- what an earlier qvmd made ---- */
-
-static int take_over(struct shmem *shmem, struct region *region, const struct shmem_wish *wish,
-                     unsigned client, int fds[SHMEM_FD_COUNT], struct err *err)
-{
-    region = region != NULL ? region : add(shmem, wish);
-    if (region == NULL) {
-        return err_set(err, -ENOSPC, "there are too many regions");
-    }
-    for (size_t i = 0; region->fds[SHMEM_FD_COUNT - 1] < 0 && i < SHMEM_FD_COUNT; i++) {
-        region->fds[i] = take_fd(&fds[i]);
-    }
-    region->clients[client] = wish->instance;
-    tell(shmem, region);
-    return 0;
-}
-
-int shmem_adopt(struct shmem *shmem, const struct shmem_wish *wish, unsigned client,
-                int fds[SHMEM_FD_COUNT], struct err *err)
-{
-    struct region *region = shmem_is_name(wish->name) ? find(shmem, wish->name) : NULL;
-
-    if (!shmem_is_name(wish->name) || !is_size(wish->size) || client >= SHMEM_CLIENTS ||
-        !shmem_are_of_region(fds, wish->size)) {
-        return err_set(err, -EBADF, "these are no descriptors of a region of shared memory");
-    }
-    if (region != NULL && region->owner != wish->owner) {
-        return err_set(err, -EPERM, "region '%s' is another owner's", wish->name);
-    }
-    if (region != NULL && region->fds[SHMEM_FD_MEMORY] >= 0 &&
-        (!shmem_is_same(region->fds[SHMEM_FD_MEMORY], fds[SHMEM_FD_MEMORY]) ||
-         !shmem_is_same(region->fds[SHMEM_FD_BOARD], fds[SHMEM_FD_BOARD]))) {
-        return err_set(err, -EBADF, "region '%s' is another one by now", wish->name);
-    }
-    if (region != NULL && (region->size != wish->size || region->clients[client] != 0 ||
-                           is_attached(region, wish->instance))) {
-        return err_set(err, -EBUSY, "client %u of region '%s' is another", client, wish->name);
-    }
-    return take_over(shmem, region, wish, client, fds, err);
 }
 
 bool shmem_info(const struct shmem *shmem, size_t index, struct shmem_info *info)
@@ -483,4 +446,14 @@ bool shmem_info(const struct shmem *shmem, size_t index, struct shmem_info *info
                                 .keeper_count = region->keeper_count};
     memcpy(info->clients, region->clients, sizeof(info->clients));
     return true;
+}
+
+bool shmem_owner(const struct shmem *shmem, const char *name, uid_t *owner)
+{
+    const struct region *region = shmem_find_region(shmem, name);
+
+    if (region != NULL) {
+        *owner = region->owner;
+    }
+    return region != NULL;
 }

@@ -5,8 +5,9 @@
  * takes is counted with all that keep it or are attached to it: together no more than each has of
  * memory anyway, of which the window that shows a region is a part.
  *
- * Holders are instances. No I/O but on the memfds that are made here, which never waits. One
- * thread. */
+ * Holders are instances of guests, and programs of the host, whose numbers are negative: a program
+ * has no configuration and no room of its own, and is only ever attached. No I/O but on the memfds
+ * that are made here, which never waits. One thread. */
 #ifndef QVM_DAEMON_SHMEM_SHMEM_H
 #define QVM_DAEMON_SHMEM_SHMEM_H
 
@@ -44,6 +45,9 @@ struct shmem_wish {
     uint64_t room; /* bytes that all may have that the instance keeps or is attached to */
     uid_t owner;
     int64_t instance; /* who wants it */
+    ino_t memory;     /* of which it was client number `client` under an earlier qvmd, and wants to
+                         be again; 0: of nothing */
+    unsigned client;
 };
 
 /* What a client gets; the descriptors are borrowed. */
@@ -53,7 +57,8 @@ struct shmem_given {
     int fds[SHMEM_FD_COUNT];
 };
 
-/* Attach; a region that is not there is made if the wish has a size. The others are told. */
+/* Attach; a region that is not there is made if the wish has a size. The others are told.
+ * SHMEM_FAILED: it is attached already, or the number that it had is another's by now. */
 enum shmem_status shmem_attach(struct shmem *shmem, const struct shmem_wish *wish,
                                struct shmem_given *given);
 
@@ -76,6 +81,12 @@ void shmem_drop(struct shmem *shmem, int64_t instance);
  * of a region, or not of the one that is known by that name. */
 int shmem_adopt(struct shmem *shmem, const struct shmem_wish *wish, unsigned client,
                 int fds[SHMEM_FD_COUNT], struct err *err);
+
+/* Whoever was attached under an earlier qvmd and has not come back by now is gone. */
+void shmem_stop_awaiting(struct shmem *shmem);
+
+/* Whose region that is; false: there is none. */
+bool shmem_owner(const struct shmem *shmem, const char *name, uid_t *owner);
 
 /* For lists. False after the last; names are borrowed. */
 struct shmem_info {

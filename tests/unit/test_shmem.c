@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/shmem/shmem.h"
@@ -320,6 +321,108 @@ START_TEST(what_an_earlier_qvmd_gave_is_known_again)
 }
 END_TEST
 
+/* A region of clients 0, 1, 2 whose qvmd ended; the next one has heard of client 0. */
+static struct shmem *found_by_a_new_qvmd(struct shmem *before, struct shmem_given *given)
+{
+    const struct shmem_wish first = of("a", 11), second = of("a", -1), third = of("a", -2);
+    struct shmem_given other = {0};
+    int fds[SHMEM_FD_COUNT];
+
+    ck_assert_int_eq(shmem_attach(before, &first, given), SHMEM_OK);
+    ck_assert_int_eq(shmem_attach(before, &second, &other), SHMEM_OK);
+    ck_assert_int_eq(shmem_attach(before, &third, &other), SHMEM_OK);
+    shmem = shmem_create(&(struct shmem_env){0});
+    copy_fds(given, fds);
+    ck_assert_int_eq(shmem_adopt(shmem, &first, 0, fds, NULL), 0);
+    close_fds(fds);
+    return shmem;
+}
+
+static ino_t inode_of(int fd)
+{
+    struct stat stat;
+
+    ck_assert_int_eq(fstat(fd, &stat), 0);
+    return stat.st_ino;
+}
+
+START_TEST(who_was_attached_is_awaited_by_a_new_qvmd_and_his_number_is_kept)
+{
+    struct shmem *before = shmem_create(&(struct shmem_env){0});
+    struct shmem_given given = {0}, next = {0};
+
+    (void)found_by_a_new_qvmd(before, &given);
+    ck_assert_uint_eq(board_of(&given).attached, 7);
+    ck_assert_int_eq(attach("a", 12, &next), SHMEM_OK);
+    ck_assert_uint_eq(next.client, 3);
+    shmem_stop_awaiting(shmem);
+    ck_assert_uint_eq(board_of(&given).attached, 9);
+    ck_assert_int_eq(attach("a", 13, &next), SHMEM_OK);
+    ck_assert_uint_eq(next.client, 1);
+    shmem_destroy(before);
+    shmem_destroy(shmem);
+}
+END_TEST
+
+START_TEST(nobody_is_refused_for_what_somebody_wrote_on_the_board)
+{
+    struct shmem *before = shmem_create(&env);
+    const struct shmem_wish first = of("a", 11);
+    const uint32_t all = UINT32_MAX;
+    struct shmem_given given = {0}, next = {0};
+    int fds[SHMEM_FD_COUNT];
+
+    ck_assert_int_eq(shmem_attach(before, &first, &given), SHMEM_OK);
+    ck_assert_int_eq(pwrite(given.fds[SHMEM_FD_BOARD], &all, sizeof(all), 0), sizeof(all));
+    shmem = shmem_create(&env);
+    copy_fds(&given, fds);
+    ck_assert_int_eq(shmem_adopt(shmem, &first, 0, fds, NULL), 0);
+    close_fds(fds);
+    ck_assert_uint_eq(board_of(&given).attached, 0xffff);
+    for (unsigned i = 1; i < SHMEM_CLIENTS; i++) {
+        ck_assert_int_eq(attach("a", 11 + (int64_t)i, &next), SHMEM_OK);
+        ck_assert_uint_eq(next.client, i);
+    }
+    ck_assert_int_eq(attach("a", 99, &next), SHMEM_TOO_MANY);
+    shmem_destroy(before);
+    shmem_destroy(shmem);
+}
+END_TEST
+
+START_TEST(who_comes_back_is_who_he_was_or_is_told_that_he_is_not)
+{
+    struct shmem *before = shmem_create(&(struct shmem_env){0});
+    struct shmem_given given = {0}, back = {0};
+    struct shmem_wish wish = of("a", -7);
+    uint32_t signal = 1;
+
+    (void)found_by_a_new_qvmd(before, &given);
+    wish.memory = inode_of(given.fds[SHMEM_FD_MEMORY]) + 1;
+    wish.client = 1;
+    ck_assert_int_eq(shmem_attach(shmem, &wish, &back), SHMEM_DOES_NOT_EXIST);
+    wish.memory--;
+    ck_assert_int_eq(pwrite(given.fds[SHMEM_FD_BOARD], &signal, sizeof(signal),
+                            offsetof(struct shmem_board, pending[1])),
+                     sizeof(signal));
+    ck_assert_int_eq(shmem_attach(shmem, &wish, &back), SHMEM_OK);
+    ck_assert_uint_eq(back.client, 1);
+    ck_assert_uint_eq(board_of(&given).pending[1],
+                      1); /* what came meanwhile is still to be heard */
+    wish.instance = -8;
+    ck_assert_int_eq(shmem_attach(shmem, &wish, &back), SHMEM_FAILED);
+    wish.client = SHMEM_CLIENTS;
+    ck_assert_int_eq(shmem_attach(shmem, &wish, &back), SHMEM_FAILED);
+    wish.name = "b"; /* is not made anew for it */
+    wish.client = 1;
+    ck_assert_int_eq(shmem_attach(shmem, &wish, &back), SHMEM_DOES_NOT_EXIST);
+    ck_assert_uint_eq(count(), 1);
+    shmem_stop_awaiting(shmem);
+    ck_assert_uint_eq(board_of(&given).attached, 3);
+    shmem_destroy(before);
+    shmem_destroy(shmem);
+}
+END_TEST
+
 START_TEST(what_is_no_region_is_not_adopted)
 {
     struct shmem *before = shmem_create(&env);
@@ -383,4 +486,7 @@ UNIT_MAIN("shmem", clients_get_the_lowest_number_and_hear_of_each_other,
           who_may_not_have_a_region_is_told_why, nobody_shares_more_than_he_has_memory,
           a_region_has_sixteen_clients_and_the_host_so_many_regions,
           a_region_that_is_created_stays_with_its_guest, what_an_earlier_qvmd_gave_is_known_again,
-          what_is_no_region_is_not_adopted, rules_say_which_regions_a_guest_may_have)
+          who_was_attached_is_awaited_by_a_new_qvmd_and_his_number_is_kept,
+          nobody_is_refused_for_what_somebody_wrote_on_the_board,
+          who_comes_back_is_who_he_was_or_is_told_that_he_is_not, what_is_no_region_is_not_adopted,
+          rules_say_which_regions_a_guest_may_have)
