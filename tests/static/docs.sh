@@ -14,7 +14,7 @@ complain() {
 
 # Paths of the tree: what begins with one of its folders, and is no part of a longer path. Programs
 # are there as their source.
-rooms='proto|daemon|cli|qvm-worker|vdevs|tests|docs|debian|etc/(?=guests|examples)'
+rooms='proto|lib|daemon|cli|qvm-worker|vdevs|tests|docs|debian|etc/(?=guests|examples)'
 count=0
 while read -r path; do
     count=$((count + 1))

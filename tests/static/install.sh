@@ -46,15 +46,17 @@ runs() {
 install_to /usr "$stage/package"
 root=$stage/package
 installed "$root" 755 usr/sbin/qvmd usr/bin/qvmctl usr/bin/qvmimage usr/libexec/qvm/qvm
+libdir=$(sed -n 's/^CMAKE_INSTALL_LIBDIR:[A-Z]*=//p' "$build/CMakeCache.txt")
 vdevs=$(cd "$source/vdevs" && git ls-files 'vdev-*.c')
 # shellcheck disable=SC2046,SC2086 # one word each
 installed "$root" 644 $(printf 'usr/lib/qvm/vdevs/%s.so ' ${vdevs//.c/}) \
-    usr/include/qvm/{vdev,vdev_fields,vdev_host,vdev_place}.h usr/lib/{tmpfiles,sysusers}.d/qvm.conf \
+    usr/include/qvm/{shmem,vdev,vdev_fields,vdev_host,vdev_place}.h usr/lib/{tmpfiles,sysusers}.d/qvm.conf \
     usr/lib/systemd/system/{qvmd.service,qvmd.socket,qvm-guests.service,qvm.slice} \
     etc/qvm/qvmd.conf \
     usr/share/bash-completion/completions/qvmctl usr/share/zsh/vendor-completions/_qvmctl \
     usr/share/fish/vendor_completions.d/qvmctl.fish usr/share/qvm/openrpc.json \
-    usr/share/doc/qvm/sample/vdev-sample.c \
+    usr/share/doc/qvm/sample/{vdev-sample,shmem-echo}.c \
+    "usr/$libdir/pkgconfig/libqvmshmem.pc" \
     usr/share/doc/qvm/examples/{bare.qvmconf,debian.qvmconf,large.qvmconf,debian.build,small.build,guest.bzimage} \
     usr/share/doc/qvm/examples/hypervisor1.0-x86_64{.build,/first.qvmconf,/disk.qvmconf}
 [ "$(readlink "$root/usr/bin/qvm")" = ../libexec/qvm/qvm ] || complain "/usr/bin/qvm is no link"
@@ -63,7 +65,8 @@ for page in $(cd "$source" && git ls-files '*.[1-8]'); do
     installed "$root" 644 "usr/share/man/man$section/${page##*/}"
 done
 known='\./(etc/qvm/qvmd\.conf|
-    usr/(sbin/qvmd|bin/qvmctl|bin/qvmimage|libexec/qvm/qvm|lib/qvm/vdevs/vdev-[a-z0-9-]+\.so|include/qvm/vdev(_fields|_host|_place)?\.h|
+    usr/(sbin/qvmd|bin/qvmctl|bin/qvmimage|libexec/qvm/qvm|lib/qvm/vdevs/vdev-[a-z0-9-]+\.so|include/qvm/(shmem|vdev(_fields|_host|_place)?)\.h|
+    lib(/[a-z0-9_-]+)?/(libqvmshmem\.so\.0\.1\.0|pkgconfig/libqvmshmem\.pc)|
     lib/(tmpfiles|sysusers)\.d/qvm\.conf|lib/systemd/system/qvm[a-z.-]*|
     share/(man/man[1-8]/qvm[a-z-]*\.[1-8]|doc/qvm/(examples|sample)/.*|
     qvm/openrpc\.json|bash-completion/completions/qvmctl|zsh/vendor-completions/_qvmctl|
@@ -71,6 +74,15 @@ known='\./(etc/qvm/qvmd\.conf|
 while read -r file; do
     complain "$file is installed, and nobody knows why"
 done < <(cd "$root" && find . -type f | grep -v -x -E "$(tr -d ' \n' <<<"$known")")
+
+# What a program of the host needs to share memory, as it would look for it.
+export PKG_CONFIG_PATH=$root/usr/$libdir/pkgconfig
+# shellcheck disable=SC2046 # words
+gcc -Wall -Wextra -Werror -o "$stage/echo" "$root/usr/share/doc/qvm/sample/shmem-echo.c" \
+    $(pkg-config --cflags --libs libqvmshmem) || complain "the example does not build"
+said=$(LD_LIBRARY_PATH="$root/usr/$libdir" QVM_SOCKET=/nowhere \
+    "$stage/echo" ring 2>&1)
+[[ $said == *"no qvmd listens at the socket '/nowhere'" ]] || complain "the example says '$said'"
 
 # Nothing of the build tree may be needed: no path to search for libraries.
 for file in "$root"/usr/sbin/qvmd "$root"/usr/bin/qvmctl "$root"/usr/libexec/qvm/qvm \

@@ -17,6 +17,8 @@ proto/         proto/
 daemon/host/   daemon/host/ proto/base/
 daemon/        daemon/ proto/
 cli/           cli/ proto/
+lib/include/
+lib/           lib/ proto/shmem.h
 qvm-worker/    qvm-worker/ proto/ vdevs/include/qvm/vdev.h
 vdevs/include/ vdev_host.h vdev_place.h
 vdevs/         vdevs/
@@ -55,7 +57,7 @@ qvm-worker/vdev     qvm-worker/(vm|machine|plan|control|main)
 '
 
 sources=$(git ls-files --cached --others --exclude-standard 'proto/*.[ch]' 'daemon/*.[ch]' \
-    'cli/*.[ch]' 'qvm-worker/*.[ch]' 'vdevs/*.[ch]')
+    'cli/*.[ch]' 'lib/*.[ch]' 'qvm-worker/*.[ch]' 'vdevs/*.[ch]')
 
 for file in $sources; do
     [ -f "$file" ] || continue
@@ -85,7 +87,7 @@ done
 for header in $(echo "$sources" | grep '\.h$'); do
     case $header in proto/msg_undef.h | proto/msg_ignore_fields.h) continue ;; esac
     [ -f "$header" ] || continue
-    echo "#include \"$header\"" | gcc -std=gnu11 -D_GNU_SOURCE -I. -Ivdevs/include -Wall -Werror \
+    echo "#include \"$header\"" | gcc -std=gnu11 -D_GNU_SOURCE -I. -Ivdevs/include -Ilib/include -Wall -Werror \
         -fsyntax-only -x c - || complain "$header does not stand alone"
 done
 

@@ -1,0 +1,1 @@
+qvm_fuzzer(shmem_reply qvm-shmem)

@@ -1,0 +1,1 @@
+qvm_unit_test(shmem_reply qvm-shmem)
