@@ -152,6 +152,22 @@ static void offer_guests(const struct line *line)
     msg_fini(MSG_guest_list, &list);
 }
 
+static void offer_regions(const struct line *line)
+{
+    struct cli cli = {.socket = line->socket, .timeout_ms = COMPLETE_PATIENCE_MS};
+    auto_client struct client client = CLIENT_CLOSED;
+    struct msg_shmem_list list = {0};
+    struct err err = {0};
+
+    if (client_init(&client, &cli, COMPLETE_PATIENCE_MS, &err) == 0 &&
+        client_ask(&client, METHOD_shmem, &(struct msg_none){}, &list, &err) == 0) {
+        for (size_t i = 0; i < list.regions_count; i++) {
+            offer(line, list.regions[i].name, list.regions[i].owner);
+        }
+    }
+    msg_fini(MSG_shmem_list, &list);
+}
+
 static void offer_devices(const struct line *line)
 {
     struct cli cli = {.socket = line->socket, .timeout_ms = COMPLETE_PATIENCE_MS};
@@ -197,6 +213,9 @@ static const struct {
     {"ID", NULL},
     {"JSON", NULL},
     {"BDF", offer_devices},
+    {"REGION", offer_regions},
+    {"OFFSET", NULL},
+    {"CLIENT", NULL},
     {"NAMES", offer_guests},
     {"SETTING=VALUE", offer_settings},
 };

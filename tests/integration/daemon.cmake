@@ -1,6 +1,6 @@
 # qvmd, driven through its API by tests/integration/qvmtest.py.
 foreach(test act dump api cables console logs life adopt liar many cgroup policy seat order drain request_id service
-    nice partitions shmem taps)
+    nice partitions shmem shmem_programs taps)
   add_test(NAME integration-${test}
     COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_${test}.py)
   set_tests_properties(integration-${test} PROPERTIES LABELS integration TIMEOUT 300

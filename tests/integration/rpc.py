@@ -74,7 +74,7 @@ class Client:
         """The next line as JSON; None at the end of the connection."""
         while b"\n" not in self.buffer:
             try:
-                data, fds, _, _ = socket.recv_fds(self.socket, 1 << 20, 8)
+                data, fds, _, _ = socket.recv_fds(self.socket, 1 << 20, 32)
             except ConnectionResetError:
                 return None
             self.fds += fds
