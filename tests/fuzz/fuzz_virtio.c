@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { QUEUE_SIZE = 16, QUEUES = 6, STEP = 8, QUEUE_SPACE = 0x1000 };
 /* Flags of the input's second byte. */
-enum { ON_PCI = 8, READ_ONLY = 4, PACKED = 16, QUEUES_TWICE = 32 };
+enum { ON_PCI = 8, READ_ONLY = 4, PACKED = 16, QUEUES_TWICE = 32, NOTIFIED = 64 };
 
 /* 4.2.2, and where 4.1.4.3 has the same (the structures lie in BAR 0, a page each). */
 static const struct field {
@@ -270,7 +270,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct vdev_config config = {
         .regions = &region, .region_count = 1, .intr_count = 1, .intrs = {16}};
     const struct vdev_module *module;
-    struct vdev_value values[2];
+    struct vdev_value values[3];
 
     if (size < 2) {
         return 0;
@@ -278,6 +278,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     module = modules[data[0] % (sizeof(modules) / sizeof(modules[0]))];
     add_value(module, "packed", values, &config.value_count,
               (struct vdev_value){.boolean = (data[1] & PACKED) != 0});
+    add_value(module, "notification-data", values, &config.value_count,
+              (struct vdev_value){.boolean = (data[1] & NOTIFIED) != 0});
     add_value(module, "queues", values, &config.value_count,
               (struct vdev_value){.number = {(data[1] & QUEUES_TWICE) != 0 ? 2 : 1}});
     is_pci = (data[1] & ON_PCI) != 0;

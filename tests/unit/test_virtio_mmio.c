@@ -281,6 +281,59 @@ START_TEST(each_queue_has_a_doorbell_of_its_own_4_2_3_3)
 }
 END_TEST
 
+/* Whether queue `i` was told of a notification, and no other. */
+static bool was_kicked(uint32_t i)
+{
+    bool was;
+
+    fake_slot_run(&slot);
+    was = made_up->kick_count[i] == 1 && made_up->kick_count[1 - i] == 0;
+    made_up->kick_count[0] = made_up->kick_count[1] = 0;
+    return was;
+}
+
+START_TEST(notification_with_data_names_its_queue_in_the_lower_half_4_2_3_3)
+{
+    const uint32_t wrap = 1u << 31;
+
+    notified.boolean = true;
+    set_up();
+    drive(BARE_FEATURES | VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA));
+    ck_assert(virtio_has(&made_up->virtio, VIRTIO_F_NOTIFICATION_DATA));
+    fake_slot_run(&slot);
+    made_up->kick_count[0] = made_up->kick_count[1] = 0;
+    set(QUEUE_NOTIFY, 1 | 5 << 16);
+    ck_assert(was_kicked(1));
+    set(QUEUE_NOTIFY, 0 | 7 << 16 | wrap);
+    ck_assert(was_kicked(0));
+    set(QUEUE_NOTIFY, 1); /* the first place of a ring: a doorbell */
+    ck_assert(was_kicked(1));
+    for (uint32_t queue = 2; queue <= UINT16_MAX; queue *= 2) {
+        set(QUEUE_NOTIFY, queue | 1 << 16); /* there is none */
+    }
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(made_up->kick_count[0] + made_up->kick_count[1], 0);
+}
+END_TEST
+
+START_TEST(notification_data_are_of_who_negotiated_them_2_9)
+{
+    set_up();
+    set(FEATURES_SELECT, 1);
+    ck_assert_uint_eq(get(FEATURES) & 1u << (VIRTIO_F_NOTIFICATION_DATA - 32), 0); /* not asked */
+    notified.boolean = true;
+    set_up();
+    set(FEATURES_SELECT, 1);
+    ck_assert_uint_ne(get(FEATURES) & 1u << (VIRTIO_F_NOTIFICATION_DATA - 32), 0);
+    drive(BARE_FEATURES);
+    fake_slot_run(&slot);
+    made_up->kick_count[0] = made_up->kick_count[1] = 0;
+    set(QUEUE_NOTIFY, 1 | 5 << 16); /* a number that no queue has */
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(made_up->kick_count[0] + made_up->kick_count[1], 0);
+}
+END_TEST
+
 START_TEST(place_that_is_too_small_or_odd_is_refused_in_words)
 {
     ck_assert_int_lt(create_at(0xfeb00000, 0x107, 1, 16), 0);
@@ -306,4 +359,6 @@ UNIT_MAIN("virtio_mmio", registers_say_who_it_is_4_2_2_1,
           shared_memory_that_is_not_there_has_all_ones_4_2_2,
           configuration_is_read_in_any_width_4_2_2_2, configuration_is_written_inside_it_alone,
           each_queue_has_a_doorbell_of_its_own_4_2_3_3,
+          notification_with_data_names_its_queue_in_the_lower_half_4_2_3_3,
+          notification_data_are_of_who_negotiated_them_2_9,
           place_that_is_too_small_or_odd_is_refused_in_words)

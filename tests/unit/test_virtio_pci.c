@@ -37,8 +37,11 @@ static uint32_t cap_word(uint32_t cap, uint32_t at)
 
 static void set_up_pci(void)
 {
-    struct vdev_config config = {
-        .place = VDEV_PLACE_PCI, .intr_count = 1, .intrs = {QVM_VDEV_NO_INTR}};
+    struct vdev_config config = {.place = VDEV_PLACE_PCI,
+                                 .intr_count = 1,
+                                 .intrs = {QVM_VDEV_NO_INTR},
+                                 .values = &notified,
+                                 .value_count = 1};
 
     ring_memory(&slot);
     ck_assert_int_eq(fake_slot_build(&slot, &module, &config), 0);
@@ -365,6 +368,44 @@ START_TEST(each_queue_is_notified_at_its_place_4_1_4_4)
 }
 END_TEST
 
+START_TEST(notification_with_data_goes_to_the_place_of_its_queue_4_1_5_2)
+{
+    notified.boolean = true;
+    set_up_pci();
+    drive_pci(BARE_FEATURES | VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA));
+    ck_assert(virtio_has(&made_up->virtio, VIRTIO_F_NOTIFICATION_DATA));
+    tell_queue_pci(1, SIZE_1, RING_MEMORY_START + 0x1000);
+    cset(C_QUEUE_ENABLE, 2, 1);
+    fake_slot_run(&slot);
+    made_up->kick_count[0] = made_up->kick_count[1] = 0;
+    for (uint32_t queue = 0; queue < 2; queue++) {
+        uint64_t at;
+
+        cset(C_QUEUE_SELECT, 2, queue);
+        at = cget(C_QUEUE_NOTIFY_OFF, 2) * multiplier;
+        ck_assert_uint_eq((notify_at + at) % 4, 0); /* 4.1.4.4.1 */
+        fake_slot_write(&slot, 0, notify_at + at, 4, queue | 3u << 16 | 1u << 31);
+        ck_assert_uint_eq(made_up->kick_count[queue], 1);
+    }
+    ck_assert_uint_eq(made_up->kick_count[0], 1);
+}
+END_TEST
+
+START_TEST(notify_structure_has_four_bytes_for_each_queue_s_data_4_1_4_4_1)
+{
+    notified.boolean = true;
+    set_up_pci();
+    for (uint32_t i = 0; i < slot.function.cap_count; i++) {
+        if (slot.caps[i][1] == 2) {
+            ck_assert_uint_eq(cap_word(i, 6) % 4, 0);
+            ck_assert_uint_ge(cap_word(i, 10), 1 * multiplier + 4); /* of the last queue */
+        }
+    }
+    ck_assert_uint_ge(multiplier, 4);
+    ck_assert_uint_eq(multiplier % 4, 0);
+}
+END_TEST
+
 START_TEST(configuration_and_its_generation_4_1_4_3_1)
 {
     uint64_t before;
@@ -442,6 +483,9 @@ UNIT_MAIN("virtio_pci", ids_and_revision_are_those_of_a_device_without_legacy_4_
           vector_that_does_not_exist_reads_none_4_1_5_1_2_1,
           with_messages_each_event_has_its_own_4_1_5_3,
           without_messages_reading_the_isr_lets_the_line_fall_4_1_4_5_1,
-          each_queue_is_notified_at_its_place_4_1_4_4, configuration_and_its_generation_4_1_4_3_1,
+          each_queue_is_notified_at_its_place_4_1_4_4,
+          notification_with_data_goes_to_the_place_of_its_queue_4_1_5_2,
+          notify_structure_has_four_bytes_for_each_queue_s_data_4_1_4_4_1,
+          configuration_and_its_generation_4_1_4_3_1,
           everything_is_reached_through_the_capability_too_4_1_4_9_1,
           capability_that_aims_at_nothing_reads_0_and_writes_nothing)

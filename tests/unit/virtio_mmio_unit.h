@@ -120,18 +120,19 @@ static const struct vdev_ops ops = {
 
 static const struct vdev_module module = {.size = sizeof(module), .ops = &ops};
 
-/* The value of `packed`, as the next device has it. */
-static struct vdev_value packed = {.option = 1};
+/* The values of `packed` and `notification-data`, as the next device has them. */
+static struct vdev_value packed = {.option = 1}, notified = {.option = 2};
 
 static inline int create_at(uint64_t start, uint64_t size, uint32_t region_count, uint32_t intr)
 {
     struct vdev_region regions[] = {{VDEV_SPACE_MEMORY, start, size}, {VDEV_SPACE_MEMORY, 0, 512}};
+    const struct vdev_value values[] = {packed, notified};
     struct vdev_config config = {.regions = regions,
                                  .region_count = region_count,
                                  .intr_count = 1,
                                  .intrs = {intr},
-                                 .values = &packed,
-                                 .value_count = 1};
+                                 .values = values,
+                                 .value_count = 2};
 
     ring_memory(&slot);
     return fake_slot_build(&slot, &module, &config);

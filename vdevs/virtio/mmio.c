@@ -150,6 +150,17 @@ static void write_queue(struct virtio *virtio, uint64_t offset, uint32_t value)
     }
 }
 
+/* What is no doorbell: a queue that is not there, or one with data in the upper half (4.2.3.3),
+ * which says where the driver is (2.9). The ring says that, too, and is what is believed. */
+static void notify(struct virtio *virtio, uint32_t value)
+{
+    uint32_t queue = value & UINT16_MAX;
+
+    if (virtio_has(virtio, VIRTIO_F_NOTIFICATION_DATA) && queue < virtio->type->queue_count) {
+        virtio->host->ring(virtio->slot, queue);
+    }
+}
+
 static void write_register(struct virtio *virtio, uint64_t offset, uint32_t value)
 {
     switch (offset) {
@@ -166,7 +177,8 @@ static void write_register(struct virtio *virtio, uint64_t offset, uint32_t valu
         virtio->queue_select = value;
         break;
     case QUEUE_NOTIFY:
-        break; /* of a queue that has no doorbell: there is no such queue */
+        notify(virtio, value);
+        break;
     case INTERRUPT_ACK:
         virtio_acknowledge(virtio, (uint8_t)value);
         break;

@@ -1,6 +1,7 @@
 /* virtio over PCI, without the legacy interface: "Virtio Over PCI Bus", 4.1.
  *
- * All structures lie in BAR 0, a page each; MSI-X has BAR 1. */
+ * All structures lie in BAR 0, a page each; MSI-X has BAR 1. Each queue is notified at an address
+ * of its own, whatever is written there: the data of 2.9 cost nothing. */
 #include <string.h>
 
 #include "vdevs/virtio/registers.h"

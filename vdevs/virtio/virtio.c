@@ -23,9 +23,12 @@ static uint64_t optional_features(const struct virtio_type *type, const struct v
 
     for (uint32_t i = 0; type->options != NULL && i < config->value_count; i++) {
         const struct vdev_value *value = &config->values[i];
+        const char *name = type->options[value->option].name;
 
-        if (strcmp(type->options[value->option].name, VIRTIO_OPTION_PACKED) == 0) {
-            features = value->boolean ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0;
+        if (value->boolean && strcmp(name, VIRTIO_OPTION_PACKED) == 0) {
+            features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+        } else if (value->boolean && strcmp(name, VIRTIO_OPTION_NOTIFIED) == 0) {
+            features |= VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA);
         }
     }
     return features;

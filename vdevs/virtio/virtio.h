@@ -29,8 +29,9 @@
 #define VIRTIO_FAILED      0x80u
 
 /* 6: reserved feature bits, those of rings aside (queue.h); those of device types are 0-23 */
-#define VIRTIO_F_VERSION_1  32u
-#define VIRTIO_F_RING_RESET 40u
+#define VIRTIO_F_VERSION_1         32u
+#define VIRTIO_F_NOTIFICATION_DATA 38u /* 2.9: a driver may say where in the queue it is */
+#define VIRTIO_F_RING_RESET        40u
 
 /* Why the driver is interrupted: bits of the ISR (4.1.4.5) and of InterruptStatus (4.2.2). */
 #define VIRTIO_USED    0x1u
@@ -164,11 +165,18 @@ void virtio_config_cap_write(void *device, uint32_t cap, uint32_t offset, uint32
     .config_write = virtio_config_cap_write
 
 /* Options that all have: rows of the module's table. */
-#define VIRTIO_OPTION_PACKED "packed"
+#define VIRTIO_OPTION_PACKED   "packed"
+#define VIRTIO_OPTION_NOTIFIED "notification-data"
 #define VIRTIO_OPTIONS                                                                             \
     {                                                                                              \
-        .name = VIRTIO_OPTION_PACKED, .kind = VDEV_OPTION_BOOL, .fallback = "off",                 \
+        .name = VIRTIO_OPTION_PACKED,                                                              \
+        .kind = VDEV_OPTION_BOOL,                                                                  \
+        .fallback = "off",                                                                         \
         .doc = "offer packed rings (virtio 1.2, 2.8) beside split ones",                           \
+    },                                                                                             \
+    {                                                                                              \
+        .name = VIRTIO_OPTION_NOTIFIED, .kind = VDEV_OPTION_BOOL, .fallback = "off",               \
+        .doc = "let the driver say with each notification how far it is (2.9)",                    \
     }
 
 /* What the rows of all modules say alike. */
