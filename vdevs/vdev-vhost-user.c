@@ -1,30 +1,14 @@
 /* Any virtio device whose queues a back end outside works off, by vhost-user.
  *
- * The qvm knows the device's registers; queues and their doorbells and interrupts are the back
- * end's, which has guest memory. What the device is, the configuration says, and what it can, the
- * back end. Split rings alone; a queue is enabled before DRIVER_OK or not at all.
- *
- * Without its back end the device asks for a reset, and after that offers nothing: a driver that
- * looks then finds a device that it cannot have, and does not wait for it. */
+ * What the device is, the configuration says, and what it can, the back end. */
 #include <ctype.h>
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "vdevs/virtio/virtio.h"
+#include "vdevs/vhost_user.h"
 
 #define QUEUE_SIZE 128u
-#define EVENT_LOST (2 * VDEV_BACKEND_QUEUES_MAX)
-
-/* Features of device types (virtio 1.2, 6), and those of rings that are passed on. */
-#define TYPE_FEATURES UINT64_C(0xffffff)
-#define RING_FEATURES                                                                              \
-    (VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_EVENT_IDX) |                         \
-     VIRTIO_BIT(VIRTIO_F_VERSION_1))
-
-#define TYPE_FS  26u
-#define TAG_SIZE 36u /* 5.11.4: and the number of request queues behind it, one being another */
+#define TYPE_FS    26u
 
 enum option {
     OPTION_DEVICE,
@@ -53,118 +37,12 @@ static const struct kind kinds[] = {
 };
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
 
-struct vhost_user {
-    struct virtio virtio;
-    struct virtio_type type;
-    uint16_t queue_sizes[VDEV_BACKEND_QUEUES_MAX];
-    int vectors[VDEV_BACKEND_QUEUES_MAX + 1]; /* event descriptors; -1: none */
-    uint8_t config[VDEV_BACKEND_CONFIG_MAX];
-    bool is_lost;
-    bool is_stopping; /* a queue stops, and the lock was let go of */
-};
-
 /* What the configuration says. */
 struct wishes {
     struct kind kind;
     uint32_t queue_count, queue_size;
     const struct vdev_value *tag; /* NULL: none */
 };
-
-/* ---- the queues ---- */
-
-/* The back end hears doorbells itself. */
-static void user_kick(void *device, uint32_t queue)
-{
-    (void)device;
-    (void)queue;
-}
-
-static int call_of(const struct vhost_user *user, uint32_t queue)
-{
-    uint16_t vector = user->virtio.queue_vectors[queue];
-    bool is_message = user->virtio.is_pci && user->virtio.host->has_vectors(user->virtio.slot);
-
-    return is_message && vector <= VDEV_BACKEND_QUEUES_MAX ? user->vectors[vector] : -1;
-}
-
-static void user_start(void *device)
-{
-    struct vhost_user *user = device;
-    const struct virtio *virtio = &user->virtio;
-    struct vdev_backend_queue queues[VDEV_BACKEND_QUEUES_MAX];
-    uint32_t count = 0;
-
-    for (uint32_t i = 0; i < user->type.queue_count; i++) {
-        const struct virtq *queue = &virtio->queues[i];
-
-        if (queue->is_enabled && !queue->is_broken) {
-            queues[count++] = (struct vdev_backend_queue){.index = i,
-                                                          .size = queue->size,
-                                                          .descriptors = queue->descriptors,
-                                                          .driver = queue->driver,
-                                                          .device = queue->device,
-                                                          .call_fd = call_of(user, i)};
-        }
-    }
-    if (user->is_lost ||
-        virtio->host->backend_start(virtio->slot, virtio->negotiated, queues, count) != 0) {
-        virtio_need_reset(&user->virtio);
-    }
-}
-
-static void user_stop(void *device, uint32_t queue)
-{
-    struct vhost_user *user = device;
-
-    user->is_stopping = true;
-    user->virtio.host->backend_stop(user->virtio.slot, queue);
-    user->is_stopping = false;
-}
-
-static void user_event(void *device, uint32_t event)
-{
-    struct vhost_user *user = device;
-
-    if (event == EVENT_LOST) {
-        user->is_lost = true;
-        user->virtio.offered = 0; /* from the next negotiation on */
-        virtio_need_reset(&user->virtio);
-    } else if (event - VDEV_BACKEND_QUEUES_MAX < user->type.queue_count) {
-        virtio_tell_used(&user->virtio, event - VDEV_BACKEND_QUEUES_MAX);
-    }
-}
-
-static void user_config_write(void *device, uint32_t offset, uint32_t size, uint64_t value)
-{
-    struct vhost_user *user = device;
-
-    memcpy(user->config + offset, &value, size);
-    user->virtio.host->backend_configure(user->virtio.slot, offset, &value, size);
-}
-
-/* ---- registers: while a queue stops, the driver has nothing to write ---- */
-
-static void user_write(void *device, uint32_t region, uint64_t offset, uint32_t size,
-                       uint64_t value)
-{
-    const struct vhost_user *user = device;
-
-    if (!user->is_stopping) {
-        virtio_write(device, region, offset, size, value);
-    }
-}
-
-static void user_config_cap_write(void *device, uint32_t cap, uint32_t offset, uint32_t size,
-                                  uint32_t value)
-{
-    const struct vhost_user *user = device;
-
-    if (!user->is_stopping) {
-        virtio_config_cap_write(device, cap, offset, size, value);
-    }
-}
-
-/* ---- the device ---- */
 
 static int read_kind(const struct vdev_services *host, struct vdev_slot *slot,
                      const struct vdev_value *value, struct kind *kind)
@@ -193,17 +71,11 @@ static int read_kind(const struct vdev_services *host, struct vdev_slot *slot,
 static int check_tag(const struct vdev_services *host, struct vdev_slot *slot,
                      struct wishes *wishes)
 {
-    size_t size = strlen(wishes->tag->text);
-
     if (wishes->kind.id != TYPE_FS) {
         return host->fail(slot, wishes->tag, "a tag is for 'device fs'");
     }
-    if (size == 0 || size > TAG_SIZE) {
-        return host->fail(slot, wishes->tag, "tag '%s' does not have 1 to %u bytes",
-                          wishes->tag->text, TAG_SIZE);
-    }
-    wishes->kind.config_size = TAG_SIZE + sizeof(uint32_t);
-    return 0;
+    wishes->kind.config_size = VHOST_USER_FS_CONFIG;
+    return vhost_user_check_tag(host, slot, wishes->tag);
 }
 
 static int read_wishes(const struct vdev_services *host, struct vdev_slot *slot,
@@ -247,103 +119,26 @@ static int read_wishes(const struct vdev_services *host, struct vdev_slot *slot,
     return r == 0 && wishes->tag != NULL ? check_tag(host, slot, wishes) : r;
 }
 
-/* The configuration: the back end's, or of a file system whose tag is given, ours. */
-static int make_config(struct vhost_user *user, const struct vdev_services *host,
-                       struct vdev_slot *slot, const struct wishes *wishes, bool is_dry)
-{
-    uint32_t request_queues = wishes->queue_count - 1;
-
-    if (wishes->tag != NULL) {
-        memcpy(user->config, wishes->tag->text, strlen(wishes->tag->text));
-        memcpy(user->config + TAG_SIZE, &request_queues, sizeof(request_queues));
-        return 0;
-    }
-    if (wishes->kind.config_size > 0 && !is_dry &&
-        host->backend_config(slot, user->config, wishes->kind.config_size) != 0) {
-        return host->fail(slot, NULL,
-                          "its back end has no configuration of %u bytes: 'config BYTES' says how "
-                          "many there are, 0 that the driver is shown none%s",
-                          wishes->kind.config_size,
-                          wishes->kind.id == TYPE_FS ? "; or give a 'tag'" : "");
-    }
-    return 0;
-}
-
-/* What the back end has, against what is wanted. */
-static int agree(struct vhost_user *user, const struct vdev_services *host, struct vdev_slot *slot,
-                 struct wishes *wishes, struct vdev_backend *backend)
-{
-    if (!host->backend(slot, EVENT_LOST, backend)) {
-        return host->fail(slot, NULL, "say where its back end listens: 'hostdev PATH'");
-    }
-    if ((backend->features & VIRTIO_BIT(VIRTIO_F_VERSION_1)) == 0) {
-        return host->fail(slot, NULL, "its back end is older than virtio 1.0");
-    }
-    if (wishes->queue_count == 0) {
-        wishes->queue_count = wishes->kind.queue_count;
-    }
-    if (backend->queue_count != 0 && wishes->queue_count > backend->queue_count) {
-        return host->fail(slot, NULL, "it is to have %u queues, and its back end has %u",
-                          wishes->queue_count, backend->queue_count);
-    }
-    return make_config(user, host, slot, wishes, backend->is_dry);
-}
-
-static int make(struct vhost_user *user, const struct vdev_services *host, struct vdev_slot *slot,
-                const struct vdev_config *config)
-{
-    struct wishes wishes = {.queue_size = QUEUE_SIZE};
-    struct vdev_backend backend = {.size = sizeof(backend)};
-    int r = read_wishes(host, slot, config, &wishes);
-
-    r = r == 0 ? agree(user, host, slot, &wishes, &backend) : r;
-    if (r != 0) {
-        return r;
-    }
-    for (uint32_t i = 0; i < VDEV_BACKEND_QUEUES_MAX; i++) {
-        user->queue_sizes[i] = (uint16_t)wishes.queue_size;
-    }
-    user->type = (struct virtio_type){.id = wishes.kind.id,
-                                      .class_code = wishes.kind.class_code,
-                                      .queue_count = wishes.queue_count,
-                                      .queue_sizes = user->queue_sizes,
-                                      .config_write = user_config_write,
-                                      .start = user_start,
-                                      .kick = user_kick,
-                                      .event = user_event,
-                                      .stop = user_stop};
-    r = virtio_init(&user->virtio, &user->type, host, slot, config, 0, user->config,
-                    wishes.kind.config_size);
-    user->virtio.offered = backend.features & (TYPE_FEATURES | RING_FEATURES);
-    for (uint32_t i = 0; i <= VDEV_BACKEND_QUEUES_MAX; i++) {
-        user->vectors[i] = -1;
-        if (r == 0 && user->virtio.is_pci && !backend.is_dry && i <= wishes.queue_count) {
-            user->vectors[i] = host->vector_event(slot, i); /* negative: the device does it */
-        }
-    }
-    return r;
-}
-
 static int user_create(const struct vdev_services *host, struct vdev_slot *slot,
                        const struct vdev_config *config, void **device)
 {
-    struct vhost_user *user = calloc(1, sizeof(*user));
-    int r = user != NULL ? make(user, host, slot, config) : host->fail(slot, NULL, "no memory");
+    struct wishes wishes = {.queue_size = QUEUE_SIZE};
+    int r = read_wishes(host, slot, config, &wishes);
 
     if (r != 0) {
-        free(user);
         return r;
     }
-    *device = user;
-    return 0;
-}
-
-static void user_state(void *device, vdev_state_fn add, void *context)
-{
-    const struct vhost_user *user = device;
-
-    virtio_state(device, add, context);
-    add(context, "back-end", user->is_lost ? "gone" : "there");
+    return vhost_user_create(
+        host, slot, config,
+        &(struct vhost_user_kind){.id = wishes.kind.id,
+                                  .class_code = wishes.kind.class_code,
+                                  .queue_count = wishes.queue_count != 0 ? wishes.queue_count
+                                                                         : wishes.kind.queue_count,
+                                  .queue_size = wishes.queue_size,
+                                  .config_size = wishes.kind.config_size,
+                                  .tag = wishes.tag != NULL ? wishes.tag->text : NULL,
+                                  .missing = wishes.kind.id == TYPE_FS ? "; or give a 'tag'" : ""},
+        device);
 }
 
 static const struct vdev_option options[] = {
@@ -373,18 +168,7 @@ static const struct vdev_option options[] = {
     {.name = NULL},
 };
 
-static const struct vdev_ops ops = {
-    .size = sizeof(struct vdev_ops),
-    .create = user_create,
-    .destroy = free,
-    .reset = virtio_reset,
-    .read = virtio_read,
-    .write = user_write,
-    .event = virtio_event,
-    .state = user_state,
-    .config_read = virtio_config_cap_read,
-    .config_write = user_config_cap_write,
-};
+static const struct vdev_ops ops = {VHOST_USER_OPS, .create = user_create};
 
 static const struct vdev_module module = {
     VIRTIO_MODULE,      .name = "vhost-user", .doc = "a virtio device of a vhost-user back end",

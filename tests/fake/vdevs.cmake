@@ -44,7 +44,8 @@ if(NOT TARGET fake-vdev-slot)
   target_link_libraries(vdev-static-shmem PUBLIC fake-vdev-slot)
   target_compile_definitions(vdev-static-shmem PRIVATE qvm_vdev_module=vdev_shmem_module)
 
-  add_library(vdev-static-vhost-user STATIC ${root}/vdevs/vdev-vhost-user.c)
+  add_library(vdev-static-vhost-user STATIC ${root}/vdevs/vdev-vhost-user.c
+    ${root}/vdevs/vhost_user.c)
   target_link_libraries(vdev-static-vhost-user PUBLIC fake-vdev-slot virtio)
   target_compile_definitions(vdev-static-vhost-user PRIVATE qvm_vdev_module=vdev_vhost_user_module)
 
