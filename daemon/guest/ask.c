@@ -17,11 +17,12 @@ static int check_name(const struct wanted *item, struct err *err)
         enum resource_kind kind;
         const char *start;
     } names[] = {
-        {RESOURCE_directory, "/"},      {RESOURCE_network, "peer:"},
-        {RESOURCE_listen, LISTEN "/"},  {RESOURCE_network, "tap:"},
-        {RESOURCE_shmem, SHMEM_CREATE}, {RESOURCE_shmem, SHMEM_ALLOW},
-        {RESOURCE_shmem, SHMEM_DENY},   {RESOURCE_helper, "qcow2:/"},
-        {RESOURCE_helper, "vhdx:/"},    {RESOURCE_helper, "vhd-dynamic:/"},
+        {RESOURCE_directory, "/"},         {RESOURCE_network, "peer:"},
+        {RESOURCE_listen, LISTEN "/"},     {RESOURCE_network, "tap:"},
+        {RESOURCE_shmem, SHMEM_CREATE},    {RESOURCE_shmem, SHMEM_ALLOW},
+        {RESOURCE_shmem, SHMEM_DENY},      {RESOURCE_helper, "qcow2:/"},
+        {RESOURCE_helper, "vhdx:/"},       {RESOURCE_helper, "vhd-dynamic:/"},
+        {RESOURCE_helper, ASK_FOLDER "/"},
     };
     bool is_checked = false;
 

@@ -53,6 +53,15 @@ static inline bool ask_is_file(const struct wanted *item)
            item->kind == RESOURCE_socket || item->kind == RESOURCE_helper;
 }
 
+/* Of the `id` of a helper that serves a folder; its path follows. */
+#define ASK_FOLDER "fs:"
+
+static inline bool ask_is_folder(const struct wanted *item)
+{
+    return item->kind == RESOURCE_helper &&
+           strncmp(item->id, ASK_FOLDER, sizeof(ASK_FOLDER) - 1) == 0;
+}
+
 /* The path of a file that a hand opens, or the id of whatever else it is. */
 static inline const char *ask_path(const struct wanted *item)
 {

@@ -387,6 +387,7 @@ static void prepare(struct guest *guest)
                                                 .is_readable = item->is_readable,
                                                 .is_writable = item->is_writable,
                                                 .is_socket = item->kind == RESOURCE_socket,
+                                                .is_folder = ask_is_folder(item),
                                                 .is_stream = item->kind == RESOURCE_stream};
         }
     }

@@ -14,28 +14,15 @@
 
 #include "daemon/crash_point.h"
 #include "daemon/guest/ask.h"
-#include "daemon/worker/helper_spawn.h"
+#include "daemon/guest/helper_inside.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/file_lock.h"
 #include "proto/base/log.h"
 
-#define START_MS 10000 /* until it serves; its image may lie on a slow disk */
-#define END_MS   10000 /* to write what it has; then it is killed */
-
-struct helper {
-    LIST_ENTRY(helper) link; /* of its guest, or of those that are ending */
-    struct guests *guests;
-    struct guest *guest; /* NULL: it is ending */
-    int64_t instance;
-    char *path; /* of the image */
-    pid_t pid;
-    int pidfd, talk_fd, words_fd;
-    size_t item; /* of the ask */
-    bool is_listed, is_starting, is_late;
-    uv_poll_t life, talk;
-    uv_timer_t timer;
-    int open_handles;
-};
+#define START_MS  10000 /* until it serves; its image may lie on a slow disk */
+#define TALK_SIZE 4096
+#define LOST_MS   2000  /* from its end to what is said of it */
+#define END_MS    10000 /* to write what it has; then it is killed */
 
 size_t guest_helpers_asked(const struct guest *guest)
 {
@@ -58,11 +45,12 @@ int guest_helpers_check(const struct guest *guest, size_t *bad, struct err *err)
         *bad = i;
         if (item->is_kept) {
             return err_set(err, -EINVAL,
-                           "'%s' lies on a file system that another program or host serves: only "
-                           "'format raw' and 'format vhd' can be there",
-                           ask_path(item));
+                           "'%s' lies on a file system that another program or host serves: %s",
+                           ask_path(item),
+                           ask_is_folder(item) ? "such folders cannot be shared"
+                                               : "only 'format raw' and 'format vhd' can be there");
         }
-        if (strncmp(item->identity, "file:", 5) != 0) {
+        if (!ask_is_folder(item) && strncmp(item->identity, "file:", 5) != 0) {
             return err_set(err, -EINVAL, "'%s' is not a regular file", ask_path(item));
         }
     }
@@ -80,7 +68,7 @@ static void on_closed(uv_handle_t *handle)
         cleanup_close(&helper->pidfd);
         cleanup_close(&helper->talk_fd);
         cleanup_close(&helper->words_fd);
-        free(helper->path);
+        free(helper->name);
         free(helper);
     }
 }
@@ -120,6 +108,9 @@ static void describe_end(const struct helper *helper, char *text, size_t size)
     char words[512];
 
     helper_read_words(helper->words_fd, words, sizeof(words));
+    if (words[0] == '\0') {
+        (void)snprintf(words, sizeof(words), "%s", helper->said);
+    }
     if (waitid(P_PIDFD, (id_t)helper->pidfd, &info, WEXITED | WNOHANG) != 0 || info.si_pid == 0) {
         (void)snprintf(text, size, "it has ended");
     } else if (words[0] != '\0') {
@@ -165,17 +156,28 @@ static void fail_start(struct helper *helper, const char *what)
     tell_asker(guest, item, &err);
 }
 
-static void tell_lost(struct helper *helper, const char *what)
+void helper_tell_lost(struct helper *helper, const char *what)
 {
     struct guest *guest = helper->guest;
     char text[STORE_MESSAGE_SIZE];
 
-    (void)snprintf(text, sizeof(text),
-                   "the helper (pid %d) of '%s' is gone: %s; its disk fails from now on, until the "
-                   "guest is started anew",
-                   helper->pid, helper->path, what);
+    (void)snprintf(
+        text, sizeof(text),
+        "the helper (pid %d) of '%s' is gone: %s; its %s from now on, until the guest is "
+        "started anew",
+        helper->pid, helper->path, what,
+        helper->kind == HELPER_FOLDER ? "folder is out of reach" : "disk fails");
     log_warn("guest: helper lost guest=%s why=\"%s\"", guest->name, text);
     guest_tell(guest, WHAT_helper_lost, text, 0);
+}
+
+/* One that ends when its qvm closes its connection may be heard of before that qvm's end. */
+static void on_lost(uv_timer_t *timer)
+{
+    struct helper *helper = timer->data;
+
+    helper_tell_lost(helper, helper->said);
+    forget(helper);
 }
 
 static void on_gone(uv_poll_t *poll_handle, int status, int events)
@@ -196,8 +198,13 @@ static void on_gone(uv_poll_t *poll_handle, int status, int events)
         forget(helper);
     } else if (helper->is_starting) {
         fail_start(helper, what);
+    } else if (helper->kind != HELPER_IMAGE) {
+        (void)snprintf(helper->said, sizeof(helper->said), "%s", what);
+        helper->is_over = true;
+        (void)uv_poll_stop(&helper->life);
+        (void)uv_timer_start(&helper->timer, on_lost, LOST_MS, 0); /* cannot fail */
     } else {
-        tell_lost(helper, what);
+        helper_tell_lost(helper, what);
         forget(helper);
     }
 }
@@ -212,10 +219,14 @@ static void on_late(uv_timer_t *timer)
 
 /* It writes what it has not written yet: tables of the image, which a killed one would lose, and
  * with them data that a guest wrote and did not flush. One that does not serve has nothing. */
-static void end(struct helper *helper)
+void helper_end(struct helper *helper)
 {
     int how = helper->is_starting ? SIGKILL : SIGTERM;
 
+    if (helper->is_over) {
+        forget(helper);
+        return;
+    }
     leave_list(helper);
     LIST_INSERT_HEAD(&helper->guests->ending, helper, link);
     helper->is_listed = true;
@@ -226,15 +237,18 @@ static void end(struct helper *helper)
 
 /* ---- its beginning ---- */
 
-static struct helper *make(struct guests *guests, struct guest *guest, int64_t instance,
-                           const char *path)
+struct helper *helper_make(struct guests *guests, struct guest *guest, int64_t instance,
+                           const char *name)
 {
+    bool is_folder = strncmp(name, ASK_FOLDER, sizeof(ASK_FOLDER) - 1) == 0;
     struct helper *helper = calloc(1, sizeof(*helper));
 
-    if (helper == NULL || (helper->path = strdup(path)) == NULL) {
+    if (helper == NULL || (helper->name = strdup(name)) == NULL) {
         free(helper);
         return NULL;
     }
+    helper->kind = is_folder ? HELPER_FOLDER : HELPER_IMAGE;
+    helper->path = helper->name + (is_folder ? sizeof(ASK_FOLDER) - 1 : 0);
     helper->guests = guests;
     helper->guest = guest;
     helper->instance = instance;
@@ -242,7 +256,7 @@ static struct helper *make(struct guests *guests, struct guest *guest, int64_t i
     return helper;
 }
 
-static int watch(struct helper *helper, struct err *err)
+int helper_watch(struct helper *helper, struct err *err)
 {
     uv_loop_t *loop = helper->guests->env.loop;
 
@@ -260,17 +274,23 @@ static int watch(struct helper *helper, struct err *err)
     return 0;
 }
 
-/* It says something when it serves, and nothing before; if it ends, its end is what counts. */
+/* It says when it serves; if it ends, its end is what counts. */
 static void on_talk(uv_poll_t *poll_handle, int status, int events)
 {
     struct helper *helper = poll_handle->data;
     struct err none = {0};
-    ssize_t n = status == 0 ? recv(helper->talk_fd, &(char){0}, 1, MSG_DONTWAIT) : 0;
+    char text[TALK_SIZE];
+    ssize_t n = status == 0 ? recv(helper->talk_fd, text, sizeof(text) - 1, MSG_DONTWAIT) : 0;
 
     (void)events;
-    if (n == 1) {
+    text[n > 0 ? n : 0] = '\0';
+    if (n > 0 && !helper_serves(helper->kind, text, helper->said, sizeof(helper->said))) {
+        return;
+    }
+    if (n > 0) {
         crash_point("helper serves");
         helper->is_starting = false;
+        helper->said[0] = '\0';
         stop_talk(helper);
         tell_asker(helper->guest, 0, &none);
     } else if (n == 0 || errno != EAGAIN) {
@@ -283,7 +303,7 @@ static void on_talk(uv_poll_t *poll_handle, int status, int events)
 static int begin(struct helper *helper, struct helper_born *born, struct err *err)
 {
     struct process_id id = {0};
-    struct store_helper row = {.pid = born->pid, .path = helper->path};
+    struct store_helper row = {.pid = born->pid, .path = helper->name};
     int r;
 
     helper->pid = born->pid;
@@ -292,7 +312,7 @@ static int begin(struct helper *helper, struct helper_born *born, struct err *er
     r = process_identify(born->pid, &id, err);
     row.start_ticks = id.start_ticks;
     helper->is_starting = true;
-    r = r == 0 ? watch(helper, err) : r;
+    r = r == 0 ? helper_watch(helper, err) : r;
     r = r == 0 ? store_helper_put(helper->guests->env.store, helper->instance, &row, err) : r;
     if (r != 0) {
         cleanup_close(&born->talk_fd); /* which ends it, too */
@@ -313,10 +333,11 @@ static int begin(struct helper *helper, struct helper_born *born, struct err *er
 static int start_one(struct guest *guest, size_t index, struct err *err)
 {
     struct wanted *item = &guest->ask->items[index];
-    struct helper *helper = make(guest->all, guest, guest->instance.id, ask_path(item));
+    const char *name = ask_is_folder(item) ? item->id : ask_path(item);
+    struct helper *helper = helper_make(guest->all, guest, guest->instance.id, name);
     struct helper_request request = {.is_writable = item->is_writable,
                                      .owner = guest->owner,
-                                     .image_fd = item->fd,
+                                     .source_fd = item->fd,
                                      .dir_fd = guest->dir_fd,
                                      .cgroup_fd = guest->cgroup_fd};
     struct helper_born born = {.pidfd = -1, .talk_fd = -1, .words_fd = -1, .socket_fd = -1};
@@ -327,14 +348,19 @@ static int start_one(struct guest *guest, size_t index, struct err *err)
         return err_set(err, -ENOMEM, "out of memory");
     }
     helper->item = index;
-    (void)snprintf(format, sizeof(format), "%.*s", (int)(strchr(item->id, ':') - item->id),
-                   item->id);
-    request.format = format;
-    /* It locks the image itself, and would meet our lock. Whoever is between is told. */
-    r = file_unlock(item->fd) == 0 ? 0 : err_sys(err, -errno, "cannot unlock '%s'", helper->path);
+    request.kind = helper->kind;
+    r = 0;
+    if (helper->kind == HELPER_IMAGE) {
+        (void)snprintf(format, sizeof(format), "%.*s", (int)(strchr(item->id, ':') - item->id),
+                       item->id);
+        request.format = format;
+        /* It locks the image itself, and would meet our lock. Whoever is between is told. */
+        r = file_unlock(item->fd) == 0 ? 0
+                                       : err_sys(err, -errno, "cannot unlock '%s'", helper->path);
+    }
     r = r == 0 ? helper_spawn(&request, &born, err) : r;
     if (r != 0) {
-        free(helper->path);
+        free(helper->name);
         free(helper);
         return r;
     }
@@ -345,10 +371,10 @@ static int start_one(struct guest *guest, size_t index, struct err *err)
     if (r != 0 && helper->open_handles == 0) {
         cleanup_close(&helper->pidfd);
         cleanup_close(&helper->words_fd);
-        free(helper->path);
+        free(helper->name);
         free(helper);
     } else if (r != 0) {
-        end(helper);
+        helper_end(helper);
     }
     return r;
 }
@@ -373,86 +399,14 @@ int guest_helpers_start(struct guest *guest, size_t *bad,
     return r;
 }
 
-/* ---- those of earlier ones ---- */
-
-/* -ESRCH: it is gone, and so is its row. */
-static int find(struct helper *helper, const struct store_helper *row, const char *boot_id,
-                struct err *err)
-{
-    struct process_id id = {.pid = row->pid, .start_ticks = row->start_ticks};
-    int r;
-
-    helper->pid = row->pid;
-    (void)snprintf(id.boot_id, sizeof(id.boot_id), "%s", boot_id);
-    r = process_open(&id, &helper->pidfd, err);
-    r = r == 0 ? watch(helper, err) : r;
-    if (r == -ESRCH) {
-        (void)store_helper_end(helper->guests->env.store, helper->instance, row->pid, NULL);
-    }
-    return r;
-}
-
-/* Those of a guest that may live go on, and those of dead instances (no guest) end. */
-static void adopt(struct guests *guests, struct guest *guest, const struct store_helper *row)
-{
-    struct helper *helper = make(guests, guest, row->instance, row->path);
-    struct err err = {0};
-    int r = helper != NULL ? find(helper, row, row->boot_id, &err)
-                           : err_set(&err, -ENOMEM, "out of memory");
-
-    if (r == 0 && guest == NULL) {
-        end(helper);
-    }
-    if (r == 0) {
-        return;
-    }
-    if (r != -ESRCH) {
-        log_error("adopt: cannot watch a helper pid=%d why=\"%s\"", row->pid, err.msg);
-    } else if (guest != NULL) {
-        tell_lost(helper, "it has ended");
-    }
-    if (helper != NULL) {
-        cleanup_close(&helper->pidfd);
-        free(helper->path);
-        free(helper);
-    }
-}
-
-static void adopt_all(struct guests *guests, struct guest *guest)
-{
-    struct store_helper *rows = NULL;
-    size_t count = 0;
-    struct err err = {0};
-
-    if (store_helpers_list(guests->env.store, guest != NULL ? guest->instance.id : 0, &rows, &count,
-                           &err) < 0) {
-        log_error("adopt: cannot read helpers why=\"%s\"", err.msg);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        adopt(guests, guest, &rows[i]);
-    }
-    store_helpers_free(rows, count);
-}
-
-void guest_helpers_adopt(struct guest *guest)
-{
-    if (LIST_EMPTY(&guest->helpers)) { /* else found already: its qvm is looked for again */
-        adopt_all(guest->all, guest);
-    }
-}
-
-void guests_helpers_sweep(struct guests *guests)
-{
-    adopt_all(guests, NULL);
-}
+/* ---- all of a guest ---- */
 
 void guest_helpers_end(struct guest *guest)
 {
     struct helper *helper;
 
     while ((helper = LIST_FIRST(&guest->helpers)) != NULL) {
-        end(helper);
+        helper_end(helper);
     }
 }
 

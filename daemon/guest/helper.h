@@ -1,8 +1,8 @@
-/* Helpers of a guest: processes that serve its images beside its qvm.
+/* Helpers of a guest: processes that serve its images and shared folders beside its qvm.
  *
  * One is made between claim and grant, and belongs to the instance: its row is written before it
  * runs its program, so whoever is qvmd finds it again, and it is ended with its qvm. What ends it
- * earlier is told (event `helper-lost`); its disk fails from then on. Loop thread. */
+ * earlier is told (event `helper-lost`); its device fails from then on. Loop thread. */
 #ifndef QVM_DAEMON_GUEST_HELPER_H
 #define QVM_DAEMON_GUEST_HELPER_H
 
@@ -16,7 +16,8 @@ struct guests;
 /* How many the ask of this guest has. */
 size_t guest_helpers_asked(const struct guest *guest);
 
-/* Whether each image that was opened is for a helper to have: a regular file, and no hand keeps it.
+/* Whether each image that was opened is for a helper to have: a regular file, and no hand keeps it;
+ * and each folder, if no hand does.
  * `*bad` is the item that is not. */
 int guest_helpers_check(const struct guest *guest, size_t *bad, struct err *err);
 

@@ -50,6 +50,7 @@ struct hand_file {
     const char *where; /* FILE:LINE, put before messages; NULL: none */
     bool is_readable, is_writable;
     bool is_new;      /* a file that is made here, for writing; -EEXIST: it is there already */
+    bool is_folder;   /* a directory that can be read, and entered; no lock */
     bool is_socket;   /* one that somebody listens at: `fd` is connected to him, and never waits */
     bool is_listener; /* a Unix socket that is made there (proto/base/listener.h); it is_kept */
     size_t queues;    /* hand_open_taps(): of the first of a tap's queues: how many it has */
@@ -59,7 +60,8 @@ struct hand_file {
 struct hand_opened {
     int fd;                /* O_CLOEXEC, taken away by the callback (take_fd) or closed after it */
     bool is_kept;          /* `fd` is -1: close(2) might wait, so qvmd never has it: hand_pass() */
-    char id[HAND_ID_SIZE]; /* identity: `file:DEV:INODE`, `block:MAJOR:MINOR`, `char:...` */
+    char id[HAND_ID_SIZE]; /* identity: `file:DEV:INODE`, `folder:...`, `block:MAJOR:MINOR`,
+                            * `char:...` */
     int64_t size;          /* bytes of a file or block device; 0 for streams */
     bool is_exclusive;     /* what reserve_claim() is to be told */
 };

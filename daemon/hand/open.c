@@ -87,7 +87,8 @@ static void identify(const struct stat *st, char id[HAND_ID_SIZE])
         (void)snprintf(id, HAND_ID_SIZE, "%s:%u:%u", S_ISBLK(st->st_mode) ? "block" : "char",
                        major(st->st_rdev), minor(st->st_rdev));
     } else {
-        (void)snprintf(id, HAND_ID_SIZE, "file:%" PRIxMAX ":%" PRIuMAX, (uintmax_t)st->st_dev,
+        (void)snprintf(id, HAND_ID_SIZE, "%s:%" PRIxMAX ":%" PRIuMAX,
+                       S_ISDIR(st->st_mode) ? "folder" : "file", (uintmax_t)st->st_dev,
                        (uintmax_t)st->st_ino);
     }
 }
@@ -241,6 +242,31 @@ static int connect_to(const struct hand_file *file, const char *user, struct han
     return 0;
 }
 
+/* A folder whose list of names can be read, and what is in it found: as who will serve it. */
+static int open_folder(const struct hand_file *file, const char *user, struct hand_opened *opened,
+                       struct err *err)
+{
+    auto_close int place = -1;
+    auto_close int fd = -1;
+    struct stat st = {0};
+    int r = find(file->path, user, &place, &st, err);
+
+    if (r == 0 && !S_ISDIR(st.st_mode)) {
+        return err_set(err, -EINVAL, "'%s' is %s, not a directory", file->path,
+                       type_name(st.st_mode));
+    }
+    if (r != 0) {
+        return r;
+    }
+    fd = openat(place, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return fail_open(file->path, errno, user, err);
+    }
+    identify(&st, opened->id);
+    opened->fd = take_fd(&fd);
+    return 0;
+}
+
 /* Made in the directory that its path leads to, whoever renames that meanwhile. */
 static int make_listener(const struct hand_file *file, const char *user, struct hand_opened *opened,
                          struct err *err)
@@ -290,6 +316,9 @@ int hand_open(const struct hand_file *file, const char *user, struct hand_opened
     }
     if (file->is_socket) {
         return connect_to(file, user, opened, err);
+    }
+    if (file->is_folder) {
+        return open_folder(file, user, opened, err);
     }
     r = find_or_make(file, user, &place, &st, err);
     if (r == 0) {

@@ -1,9 +1,12 @@
-/* Making a helper: a process that serves an image of a format that we do not read ourselves, as a
- * disk, by vhost-user. It is qemu-storage-daemon (package qemu-system-common).
+/* Making a helper: a process that serves, by vhost-user, an image of a format that we do not read
+ * ourselves, as a disk (qemu-storage-daemon), or a folder, as a file system (virtiofsd; both of the
+ * package qemu-system-common).
  *
- * It belongs to the guest's owner (of root's guests: to the image's owner), has no capability, its
- * own namespaces, and a tree of files with libraries and that image alone. Where qvms have no
- * namespaces (not root, sanitizers), it has none either.
+ * It belongs to the guest's owner (of root's guests: to the owner of the image or the folder), has
+ * no capability, its own namespaces, and a tree of files with libraries and that image or folder
+ * alone. virtiofsd is root of a user namespace in which there is nobody but that owner, so its
+ * capabilities are over what is his. Where qvms have no namespaces (not root, sanitizers), a helper
+ * has none either, but for that one.
  *
  * Loop thread; nothing here waits for the new process. */
 #ifndef QVM_DAEMON_WORKER_HELPER_SPAWN_H
@@ -14,11 +17,14 @@
 
 struct err;
 
+enum helper_kind { HELPER_IMAGE, HELPER_FOLDER };
+
 struct helper_request {
-    const char *format; /* qcow2, vhdx, vhd-dynamic */
+    enum helper_kind kind;
+    const char *format; /* of an image: qcow2, vhdx, vhd-dynamic */
     bool is_writable;
     uid_t owner;   /* of the guest */
-    int image_fd;  /* the image, a regular file, open and not locked; borrowed */
+    int source_fd; /* the image, a regular file, open and not locked; or the folder; borrowed */
     int dir_fd;    /* of the instance: nobody else's */
     int cgroup_fd; /* -1: ours */
 };
@@ -38,5 +44,9 @@ int helper_let_go(const struct helper_born *born, struct err *err);
 
 /* The last of its complaints, made fit for a sentence; empty: it had none. */
 void helper_read_words(int words_fd, char *words, size_t size);
+
+/* Whether what was read from `talk_fd`, which is spoilt, says that it serves; if not, it may be a
+ * complaint, and then the last of these is in `words`. */
+bool helper_serves(enum helper_kind kind, char *text, char *words, size_t size);
 
 #endif

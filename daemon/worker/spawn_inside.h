@@ -58,6 +58,7 @@ struct spawn_extra {
     bool is_file;       /* false: a directory */
     bool is_device;     /* a file that is one */
     bool is_writable;
+    bool is_proc; /* instead: /proc, with our own processes; `fd` is ignored */
 };
 #define SPAWN_EXTRAS_MAX 2
 

@@ -134,13 +134,25 @@ static int leave_old_root(void)
     return mount_setattr(AT_FDCWD, "/", 0, &attributes, sizeof(attributes));
 }
 
+/* Of the namespace of processes that we are in. */
+static int make_proc(void)
+{
+    auto_close int context = fsopen("proc", FSOPEN_CLOEXEC);
+
+    if (context < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
+        return -1;
+    }
+    return fsmount(context, FSMOUNT_CLOEXEC,
+                   MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+}
+
 static int find_extra(const struct spawn_extra *extra, struct found *found)
 {
     uint64_t more = (extra->is_writable ? 0 : MOUNT_ATTR_RDONLY) |
                     (extra->is_file ? MOUNT_ATTR_NOEXEC : 0) | /* modules are mapped to be run */
                     (extra->is_device ? 0 : MOUNT_ATTR_NODEV);
 
-    found->clone = clone_mount(extra->fd, "", AT_EMPTY_PATH, more);
+    found->clone = extra->is_proc ? make_proc() : clone_mount(extra->fd, "", AT_EMPTY_PATH, more);
     return found->clone < 0 ? -1 : 0;
 }
 

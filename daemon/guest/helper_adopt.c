@@ -1,0 +1,82 @@
+/* Helpers that an earlier qvmd made. */
+#include "daemon/guest/helper_inside.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/guest/helper.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/log.h"
+
+/* -ESRCH: it is gone, and so is its row. */
+static int find(struct helper *helper, const struct store_helper *row, const char *boot_id,
+                struct err *err)
+{
+    struct process_id id = {.pid = row->pid, .start_ticks = row->start_ticks};
+    int r;
+
+    helper->pid = row->pid;
+    (void)snprintf(id.boot_id, sizeof(id.boot_id), "%s", boot_id);
+    r = process_open(&id, &helper->pidfd, err);
+    r = r == 0 ? helper_watch(helper, err) : r;
+    if (r == -ESRCH) {
+        (void)store_helper_end(helper->guests->env.store, helper->instance, row->pid, NULL);
+    }
+    return r;
+}
+
+/* Those of a guest that may live go on, and those of dead instances (no guest) end. */
+static void adopt(struct guests *guests, struct guest *guest, const struct store_helper *row)
+{
+    struct helper *helper = helper_make(guests, guest, row->instance, row->path);
+    struct err err = {0};
+    int r = helper != NULL ? find(helper, row, row->boot_id, &err)
+                           : err_set(&err, -ENOMEM, "out of memory");
+
+    if (r == 0 && guest == NULL) {
+        helper_end(helper);
+    }
+    if (r == 0) {
+        return;
+    }
+    if (r != -ESRCH) {
+        log_error("adopt: cannot watch a helper pid=%d why=\"%s\"", row->pid, err.msg);
+    } else if (guest != NULL) {
+        helper_tell_lost(helper, "it has ended");
+    }
+    if (helper != NULL) {
+        cleanup_close(&helper->pidfd);
+        free(helper->name);
+        free(helper);
+    }
+}
+
+static void adopt_all(struct guests *guests, struct guest *guest)
+{
+    struct store_helper *rows = NULL;
+    size_t count = 0;
+    struct err err = {0};
+
+    if (store_helpers_list(guests->env.store, guest != NULL ? guest->instance.id : 0, &rows, &count,
+                           &err) < 0) {
+        log_error("adopt: cannot read helpers why=\"%s\"", err.msg);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        adopt(guests, guest, &rows[i]);
+    }
+    store_helpers_free(rows, count);
+}
+
+void guest_helpers_adopt(struct guest *guest)
+{
+    if (LIST_EMPTY(&guest->helpers)) { /* else found already: its qvm is looked for again */
+        adopt_all(guest->all, guest);
+    }
+}
+
+void guests_helpers_sweep(struct guests *guests)
+{
+    adopt_all(guests, NULL);
+}
