@@ -1,4 +1,5 @@
-/* The back end behind a vdev's BACKEND option: a process outside that works virtio's queues off.
+/* The back end behind a vdev's BACKEND or FOLDER option: a process outside that works virtio's
+ * queues off.
  *
  * It has guest memory, and the eventfds of doorbells and interrupts, so this process has no part in
  * a request. What there is to say to it the device's I/O thread says. */
@@ -25,17 +26,22 @@
 #define NS_PER_S     1000000000ull
 #define REGIONS_MOST 32u
 
+#define FOLDER_FORMAT "fs" /* of a helper */
+
 /* The event that stands for an interrupt of a queue, where there is no message for it. */
 #define CALL_EVENT(queue) (VDEV_BACKEND_QUEUES_MAX + (queue))
 
 int vdev_host_read_backend(struct vdev_slot *slot, const struct vdev_value *value, struct err *err)
 {
-    const char *path = value->text;
+    const struct vdev_option *row = &slot->loaded->module.options[value->option];
+    bool is_folder = row->kind == VDEV_OPTION_FOLDER;
+    bool is_read_only = is_folder && *value->text == '<';
+    const char *path = value->text + is_read_only;
 
     if (*path == '\0' || strchr("<>|@", *path) != NULL || strcmp(path, "-") == 0) {
-        return err_set(err, -EINVAL,
-                       "%s: %s '%s' names no socket: give the PATH where the back end listens",
-                       value->where, slot->loaded->module.options[value->option].name, path);
+        return err_set(err, -EINVAL, "%s: %s '%s' names no %s", value->where, row->name, path,
+                       is_folder ? "folder: give its PATH, or '<PATH' if it is only to be read"
+                                 : "socket: give the PATH where the back end listens");
     }
     if (slot->backend == NULL) {
         slot->backend = calloc(1, sizeof(*slot->backend));
@@ -44,12 +50,14 @@ int vdev_host_read_backend(struct vdev_slot *slot, const struct vdev_value *valu
         }
         slot->backend->fd = slot->backend->work_fd = slot->backend->vhost.fd = -1;
     }
-    slot->backend_need = (struct vdev_host_need){.kind = VDEV_HOST_NEED_BACKEND,
-                                                 .can_read = true,
-                                                 .can_write = true,
-                                                 .path = path,
-                                                 .where = value->where,
-                                                 .device = slot->name};
+    slot->backend_need =
+        (struct vdev_host_need){.kind = is_folder ? VDEV_HOST_NEED_HELPER : VDEV_HOST_NEED_BACKEND,
+                                .can_read = true,
+                                .can_write = !is_read_only,
+                                .path = path,
+                                .format = is_folder ? FOLDER_FORMAT : NULL,
+                                .where = value->where,
+                                .device = slot->name};
     return 0;
 }
 

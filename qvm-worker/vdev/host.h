@@ -85,7 +85,7 @@ enum vdev_host_need_kind {
     VDEV_HOST_NEED_TAP,     /* a tap (proto/base/tap.h): `path` is NAME or NAME,BRIDGE */
     VDEV_HOST_NEED_PEER,    /* one end of a cable: `path` is GUEST/VDEV of the other */
     VDEV_HOST_NEED_BACKEND, /* connect to the stream socket `path` */
-    VDEV_HOST_NEED_HELPER,  /* a connection to a helper that serves the image `path` */
+    VDEV_HOST_NEED_HELPER,  /* a connection to a helper that serves the image or folder `path` */
     VDEV_HOST_NEED_LISTEN,  /* make the stream socket `path`, and listen at it */
 };
 
@@ -95,7 +95,7 @@ struct vdev_host_need {
     const char *path;         /* a relative one is relative to the file that `where` names */
     const char *where;        /* FILE:LINE */
     const char *device;       /* the vdev's name */
-    const char *format;       /* HELPER: of the image */
+    const char *format;       /* HELPER: of the image; "fs": a folder */
     uint32_t count;           /* TAP: descriptors, one of each queue */
 };
 

@@ -237,8 +237,10 @@ static const char *check_option_kind(const struct loaded_module *loaded, uint32_
                    ? "the queues of its network are wrong"
                    : NULL;
     case VDEV_OPTION_BACKEND:
-    case VDEV_OPTION_LISTEN: /* either's words are said on an I/O thread */
+    case VDEV_OPTION_FOLDER:
+    case VDEV_OPTION_LISTEN: /* the words of each are said on an I/O thread */
         return comes_before(options, row, VDEV_OPTION_BACKEND) ||
+                       comes_before(options, row, VDEV_OPTION_FOLDER) ||
                        comes_before(options, row, VDEV_OPTION_LISTEN) ||
                        loaded->ops.event == NULL || !loaded->module.has_io_thread
                    ? "its back end or its socket is wrong"

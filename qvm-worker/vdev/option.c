@@ -267,6 +267,7 @@ static int read_value(struct vdev_slot *slot, struct vdev_value *value, bool is_
     case VDEV_OPTION_PEER:
         return vdev_host_read_network(slot, value, err);
     case VDEV_OPTION_BACKEND:
+    case VDEV_OPTION_FOLDER:
         return vdev_host_read_backend(slot, value, err);
     case VDEV_OPTION_LISTEN:
         return vdev_host_read_listen(slot, value, err);

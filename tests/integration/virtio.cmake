@@ -16,6 +16,11 @@ endif()
 set_tests_properties(integration-helper PROPERTIES LABELS integration TIMEOUT 180
   ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR};QVM_HAS_DOOR=${has_door}")
 
+add_test(NAME integration-folder
+  COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_folder.py)
+set_tests_properties(integration-folder PROPERTIES LABELS integration TIMEOUT 180
+  ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR};QVM_HAS_DOOR=${has_door}")
+
 add_test(NAME integration-vsock
   COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_vsock.py)
 set_tests_properties(integration-vsock PROPERTIES LABELS integration TIMEOUT 180

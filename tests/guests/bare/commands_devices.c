@@ -3,6 +3,7 @@
 #include "tests/guests/bare/commands.h"
 #include "tests/guests/bare/console.h"
 #include "tests/guests/bare/edu.h"
+#include "tests/guests/bare/fs.h"
 #include "tests/guests/bare/machine.h"
 #include "tests/guests/bare/pci.h"
 #include "tests/guests/bare/text.h"
@@ -37,6 +38,7 @@ const struct command more_commands[] = {
     {"lines", pci_lines, "DEVICE COUNT: and its line"},
     {"edu", edu_messages, "DEVICE COUNT: have an edu send messages by MSI"},
     {"edudma", edu_dma, "DEVICE ADDRESS: have it copy 16 bytes to there"},
+    {"fs", fs_command, "PLACE GSI tag | read NAME | write NAME WORD: a folder of the host"},
     {"vsock", vsock_command, "PLACE GSI listen PORT COUNT | call PORT: sockets to the host"},
     {"intx", pci_intx, "DEVICE COUNT: have a pci-dummy raise its line"},
 };

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The stock Debian guest with virtio disks: one on PCI with packed rings, one at an address with
-split ones, one of a format that qemu-storage-daemon knows; a folder of virtiofsd's; and with the
-smaller virtio devices."""
+split ones, one of a format that qemu-storage-daemon knows; folders, of a virtiofsd that the test
+starts and of those that qvmd does; and with the smaller virtio devices."""
 
 import hashlib
 import os
@@ -63,8 +63,23 @@ class DiskTest(debian.DebianTest):
         return (f"vdev vhost-user loc pci:0:5.0 device blk hostdev {disk}\n"
                 f"vdev vhost-user loc pci:0:6.0 device fs tag files hostdev {files}\n"), image, folder
 
-    def a_folder(self, console, folder):
-        console.run("mkdir -p /files && mount -t virtiofs files /files", SECONDS)
+    def shared(self):
+        """The configuration of two folders that qvmd has served, one only to be read."""
+        folders = [os.path.join(self.qvmd.top, name) for name in ("shared", "read")]
+        for folder in folders:
+            os.mkdir(folder)
+            with open(os.path.join(folder, "of-the-host"), "w", encoding="utf-8") as file:
+                file.write("hello guest\n")
+        return (f"vdev virtio-fs tag shared hostdev {folders[0]}\n"
+                f"vdev virtio-fs tag read hostdev <{folders[1]}\n"), folders[0]
+
+    def only_read(self, console):
+        console.run("mkdir -p /read && mount -t virtiofs read /read", SECONDS)
+        self.assertEqual(console.run("cat /read/of-the-host"), "hello guest\n")
+        self.assertIn("Read-only", console.run("touch /read/new 2>&1; umount /read"))
+
+    def a_folder(self, console, folder, tag="files"):
+        console.run(f"mkdir -p /files && mount -t virtiofs {tag} /files", SECONDS)
         self.assertEqual(console.run("cat /files/of-the-host"), "hello guest\n")
         console.run(f"seq {COUNT} >/files/of-the-guest && mkdir /files/new && umount /files")
         with open(os.path.join(folder, "of-the-guest"), encoding="utf-8") as file:
@@ -80,7 +95,8 @@ class DiskTest(debian.DebianTest):
             f"vdev virtio-blk loc mem:feb00000,512 intr ioapic:20 hostdev {second}\n"
             + family.VDEVS)
         of_others, outside_image, folder = self.outside()
-        definition["sources"][0]["text"] += of_others
+        of_ours, shared = self.shared()
+        definition["sources"][0]["text"] += of_others + of_ours
         self.qvmd.call("guest.start", name="disks", definition=definition)
         console = debian.Console(self.qvmd, "disks")
         self.addCleanup(console.close)
@@ -95,6 +111,9 @@ class DiskTest(debian.DebianTest):
         with self.subTest("of others"):
             self.a_file_system(console, outside, None)
             self.a_folder(console, folder)
+        with self.subTest("folders of qvmd's"):
+            self.a_folder(console, shared, "shared")
+            self.only_read(console)
         for check in family.CHECKS:
             with self.subTest(check.__name__):
                 check(self, console, "disks")

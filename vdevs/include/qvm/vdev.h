@@ -69,12 +69,14 @@ enum vdev_option_kind {
                                  * VDEV_NETWORK_QUEUES_MAX; more than one beside TAP alone */
     VDEV_OPTION_LISTEN,         /* PATH of a Unix socket that is made for the VM, while it is there:
                                  * programs of the host connect to the device */
+    VDEV_OPTION_FOLDER,         /* [<]PATH, with < read-only: a folder of the host that a helper
+                                 * serves as a file system; it is the back end */
 };
 
 /* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
  * are common to all vdevs and read by the qvm. A module has at most one HOSTDEV, one IMAGE, one
- * TAP, one PEER, one NETWORK_QUEUES, one BACKEND and one LISTEN option; TAP and PEER exclude each
- * other. */
+ * TAP, one PEER, one NETWORK_QUEUES, one BACKEND or FOLDER and one LISTEN option; TAP and PEER
+ * exclude each other. */
 struct vdev_option {
     const char *name;
     enum vdev_option_kind kind;
@@ -310,7 +312,7 @@ struct vdev_services {
     /* During create, before doorbells: what it is. A doorbell whose event is below
      * VDEV_BACKEND_QUEUES_MAX is the back end's then, for the queue of that number, and the device
      * does not hear it. The event operation is called with `lost`, 2 * VDEV_BACKEND_QUEUES_MAX or
-     * more, when it is gone. False: the BACKEND option was not given. */
+     * more, when it is gone. False: neither BACKEND nor FOLDER was given. */
     bool (*backend)(struct vdev_slot *slot, uint32_t lost, struct vdev_backend *backend);
 
     /* During create: the first bytes of the device's configuration. 0, -ENOTSUP, -EINVAL. */
