@@ -78,12 +78,13 @@ class DiskTest(debian.DebianTest):
         self.assertEqual(console.run("cat /read/of-the-host"), "hello guest\n")
         self.assertIn("Read-only", console.run("touch /read/new 2>&1; umount /read"))
 
-    def a_folder(self, console, folder, tag="files"):
+    def a_folder(self, console, folder, tag="files", count=COUNT):
         console.run(f"mkdir -p /files && mount -t virtiofs {tag} /files", SECONDS)
         self.assertEqual(console.run("cat /files/of-the-host"), "hello guest\n")
-        console.run(f"seq {COUNT} >/files/of-the-guest && mkdir /files/new && umount /files")
+        console.run(f"seq {count} >/files/of-the-guest && mkdir /files/new && umount /files",
+                    SECONDS)
         with open(os.path.join(folder, "of-the-guest"), encoding="utf-8") as file:
-            self.assertEqual(file.read(), "".join(f"{i}\n" for i in range(1, COUNT + 1)))
+            self.assertEqual(file.read(), "".join(f"{i}\n" for i in range(1, count + 1)))
         self.assertTrue(os.path.isdir(os.path.join(folder, "new")))
 
     def test_what_debian_writes_is_on_the_host_and_survives_kill_9(self):
@@ -112,7 +113,7 @@ class DiskTest(debian.DebianTest):
             self.a_file_system(console, outside, None)
             self.a_folder(console, folder)
         with self.subTest("folders of qvmd's"):
-            self.a_folder(console, shared, "shared")
+            self.a_folder(console, shared, "shared", 300)
             self.only_read(console)
         for check in family.CHECKS:
             with self.subTest(check.__name__):
