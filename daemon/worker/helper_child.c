@@ -280,7 +280,12 @@ static void become_program(const struct helper_request *request, int program)
     if (spawn_has_namespaces()) {
         (void)snprintf(path, sizeof(path), "/%s", source_name(request->kind));
     } else {
-        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", SOURCE_FD);
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d%s", SOURCE_FD,
+                       request->kind == HELPER_FOLDER ? "/." : ""); /* it takes no link */
+    }
+    if (request->kind == HELPER_FOLDER && !request->is_writable && !spawn_has_namespaces()) {
+        fail("only a qvmd that gives guests namespaces, as root's does, can keep it from being "
+             "written");
     }
     if (request->kind == HELPER_FOLDER) {
         become_root_of_own();
