@@ -84,8 +84,7 @@ bool hand_closes_at_once(int fd)
     if (S_ISCHR(st.st_mode)) { /* what else a driver does is not known */
         return major(st.st_rdev) == MEM_MAJOR;
     }
-    return (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISDIR(st.st_mode)) &&
-           is_plain(&about);
+    return (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISDIR(st.st_mode)) && is_plain(&about);
 }
 
 /* An order, with the socket that it is for: 1; 0 no more of them come. */

@@ -244,7 +244,7 @@ static void become_root_of_own(void)
 
     /* Otherwise its files in /proc are root's; the program is dumpable in any case. */
     if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0 || unshare(CLONE_NEWUSER) < 0) {
-        fail_at("a user namespace of its own");
+        fail("it may have no user namespace: qvmd(8) says who has to permit that");
     }
     write_map("/proc/self/setgroups", "deny");
     (void)snprintf(map, sizeof(map), "0 %u 1", uid);
