@@ -60,7 +60,7 @@ struct spare_order {
 /* Of the control protocol. qvmd's hello tells the newest that it speaks; the qvm's tells the one
  * that is spoken: the newest of both. Neither sends what the other does not know (the SINCE of
  * proto/messages.def); members that may be left out are added without a new version. */
-#define CONTROL_VERSION        5
+#define CONTROL_VERSION        6
 #define CONTROL_VERSION_OLDEST 1
 
 #endif

@@ -39,6 +39,8 @@ struct run_spec {
     int (*wish_shmem)(void *context, int64_t serial, const char *name, uint64_t bytes,
                       uint64_t most);
     void (*leave_shmem)(void *context, const char *name);
+    /* A vdev wants to be connected to a program of the host; see vdev_host_env. NULL: none can. */
+    int (*wish_connection)(void *context, int64_t serial, const char *path, uint32_t port);
     /* While RAM is populated; may be NULL. */
     void (*on_progress)(void *context, uint64_t done, uint64_t all);
     void *context;

@@ -181,6 +181,13 @@ static void on_vdev_shmem_left(void *context, const char *name)
     }
 }
 
+static int on_vdev_connect_wish(void *context, int64_t serial, const char *path, uint32_t port)
+{
+    const struct run *run = context;
+
+    return run->spec.wish_connection(run->spec.context, serial, path, port);
+}
+
 static int on_vdev_memory_slot(void *context, uint32_t slot, uint64_t address, void *memory,
                                uint64_t size)
 {
@@ -226,6 +233,7 @@ int run_make_vdevs(struct run *run, struct err *err)
         .doorbell = on_vdev_doorbell,
         .shmem_wish = on_vdev_shmem_wish,
         .shmem_left = on_vdev_shmem_left,
+        .connect_wish = run->spec.wish_connection != NULL ? on_vdev_connect_wish : NULL,
         .memory_slot = on_vdev_memory_slot,
         .on_io_thread = on_io_thread,
     };

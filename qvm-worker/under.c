@@ -29,6 +29,7 @@
 #include "qvm-worker/under_birth.h"
 #include "qvm-worker/under_cables.h"
 #include "qvm-worker/under_check.h"
+#include "qvm-worker/under_connect.h"
 #include "qvm-worker/under_host.h"
 #include "qvm-worker/under_shmem.h"
 #include "qvm-worker/under_state.h"
@@ -146,6 +147,13 @@ static void on_leave_shmem(void *context, const char *name)
     under_leave_shared(under->control, name);
 }
 
+static int on_wish_connection(void *context, int64_t serial, const char *path, uint32_t port)
+{
+    const struct under *under = context;
+
+    return under_wish_connection(under->control, serial, path, port);
+}
+
 static struct run_spec make_spec(struct under *under)
 {
     return (struct run_spec){.counters = under->counters,
@@ -154,6 +162,7 @@ static struct run_spec make_spec(struct under *under)
                              .want_dump = on_want_dump,
                              .wish_shmem = on_wish_shmem,
                              .leave_shmem = on_leave_shmem,
+                             .wish_connection = on_wish_connection,
                              .context = under};
 }
 
@@ -216,6 +225,7 @@ static void on_lost(void *context, const char *why)
     if (under->is_running) {
         log_info("control: qvmd is gone why=\"%s\"", why);
         run_dump_over(under->life.run); /* it would have opened the file */
+        under_lose_connection(under->life.vdevs);
     } else {
         fail(under, REASON_vmm_crash, EXIT_STATUS_BEFORE,
              "qvmd is gone, and the guest did not run");
@@ -272,26 +282,6 @@ static void on_deny(struct under *under, const struct msg_deny *deny)
     fail(under, REASON_denied, EXIT_STATUS_BEFORE, message);
 }
 
-static void on_attach(struct under *under, const struct msg_attach *attach, int *fds,
-                      size_t fd_count)
-{
-    struct err err = {0};
-    unsigned flags = (attach->read_only ? (unsigned)CONSOLE_READ_ONLY : 0) |
-                     (attach->steal ? (unsigned)CONSOLE_STEAL : 0);
-    uint64_t from = attach->no_scrollback ? CONSOLE_FROM_NOW : CONSOLE_FROM_OLDEST;
-
-    if (fd_count != 1) {
-        log_warn("control: packet ignored why=\"attach comes with one descriptor\"");
-        return;
-    }
-    if (console_attach(under->life.console, fds[0], flags, from, &err) != 0) {
-        log_warn("console: session refused why=\"%s\"", err.msg);
-        console_refuse(fds[0], err.msg);
-        return;
-    }
-    fds[0] = -1;
-}
-
 static void end_now(struct under *under)
 {
     static const char why[] = "ended by qvmd";
@@ -304,11 +294,24 @@ static void end_now(struct under *under)
     }
 }
 
+static void press_power(struct under *under)
+{
+    if (under->is_running) {
+        run_press_power(under->life.run);
+    } else {
+        end_now(under); /* there is nobody yet who could shut down */
+    }
+}
+
+static void type_in(const struct under *under, const struct msg_input *input)
+{
+    (void)console_type(under->life.console, input->data, input->data_size);
+}
+
 static void on_message(void *context, enum msg_control control, const void *body, int *fds,
                        size_t fd_count)
 {
     struct under *under = context;
-    const struct msg_input *input;
 
     switch (control) {
     case CONTROL_grant:
@@ -318,21 +321,16 @@ static void on_message(void *context, enum msg_control control, const void *body
         on_deny(under, body);
         break;
     case CONTROL_power_button:
-        if (under->is_running) {
-            run_press_power(under->life.run);
-        } else {
-            end_now(under); /* there is nobody yet who could shut down */
-        }
+        press_power(under);
         break;
     case CONTROL_end:
         end_now(under);
         break;
     case CONTROL_attach:
-        on_attach(under, body, fds, fd_count);
+        under_attach(under->life.console, body, fds, fd_count);
         break;
     case CONTROL_input:
-        input = body;
-        (void)console_type(under->life.console, input->data, input->data_size);
+        type_in(under, body);
         break;
     case CONTROL_query:
         under_send_state(under->control, under->is_running ? under->life.run : NULL, body);
@@ -360,6 +358,9 @@ static void on_message(void *context, enum msg_control control, const void *body
         break;
     case CONTROL_link:
         under_hear_link(under->life.vdevs, body);
+        break;
+    case CONTROL_connected:
+        under_take_connection(under->life.vdevs, body, fds, fd_count);
         break;
     case CONTROL_shmem_changed:
         under_hear_shared(under->life.vdevs, body);

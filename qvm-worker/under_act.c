@@ -7,8 +7,29 @@
 
 #include "proto/base/err.h"
 #include "proto/base/log.h"
+#include "qvm-worker/console/console.h"
 #include "qvm-worker/control/control.h"
 #include "qvm-worker/run.h"
+
+void under_attach(struct console *console, const struct msg_attach *attach, int *fds,
+                  size_t fd_count)
+{
+    struct err err = {0};
+    unsigned flags = (attach->read_only ? (unsigned)CONSOLE_READ_ONLY : 0) |
+                     (attach->steal ? (unsigned)CONSOLE_STEAL : 0);
+    uint64_t from = attach->no_scrollback ? CONSOLE_FROM_NOW : CONSOLE_FROM_OLDEST;
+
+    if (fd_count != 1) {
+        log_warn("control: packet ignored why=\"attach comes with one descriptor\"");
+        return;
+    }
+    if (console_attach(console, fds[0], flags, from, &err) != 0) {
+        log_warn("console: session refused why=\"%s\"", err.msg);
+        console_refuse(fds[0], err.msg);
+        return;
+    }
+    fds[0] = -1;
+}
 
 static void answer(struct control *control, int64_t serial, const struct err *err)
 {

@@ -12,6 +12,7 @@
 
 #include "proto/msg.h"
 
+struct console;
 struct control;
 struct run;
 
@@ -36,6 +37,10 @@ void under_act(struct under_acts *acts, struct control *control, struct run *run
 /* A packet CONTROL_dump; `fd` (-1: there is none) stays the caller's. */
 void under_dump(struct under_acts *acts, struct control *control, struct run *run,
                 const struct msg_act *act, int fd);
+
+/* A packet CONTROL_attach; its descriptor is taken by setting it to -1. */
+void under_attach(struct console *console, const struct msg_attach *attach, int *fds,
+                  size_t fd_count);
 
 /* The VM has been reset: who waited for that is answered. */
 void under_acts_on_reset(struct under_acts *acts, struct control *control);

@@ -31,6 +31,7 @@ add_library(vdev-host STATIC ${CMAKE_CURRENT_LIST_DIR}/vdev/host.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/pci.c ${CMAKE_CURRENT_LIST_DIR}/vdev/save.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/service.c ${CMAKE_CURRENT_LIST_DIR}/vdev/shmem.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/shmem_rules.c
+  ${CMAKE_CURRENT_LIST_DIR}/vdev/connect.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/sockets.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/state.c ${CMAKE_CURRENT_LIST_DIR}/vdev/stream.c)
 target_link_libraries(vdev-host PUBLIC vhost vdev-fields image console loc conf base

@@ -1,5 +1,6 @@
 /* Sockets between guest and host: "Socket Device", virtio 1.2, 5.10, of streams. Programs of the
- * host find the guest at a Unix socket (the option `listen`). */
+ * host find the guest at a Unix socket (the option `listen`), and the guest those that listen
+ * beside it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,7 +80,7 @@ static const struct vdev_option options[] = {
     [OPTION_LISTEN] = {.name = "listen",
                        .kind = VDEV_OPTION_LISTEN,
                        .doc = "PATH of a socket that is made, at which programs of the host find "
-                              "the guest"},
+                              "the guest; it finds those that listen at PATH_PORT"},
     [OPTION_PACKED] = VIRTIO_OPTIONS,
     {.name = NULL},
 };
@@ -157,9 +158,9 @@ static void vsock_state(void *device, vdev_state_fn add, void *context)
         const char *name;
         uint64_t value;
     } counts[] = {
-        {"cid", vsock->config.guest_cid}, {"connections-made", vsock->made},
-        {"refused", vsock->refused},      {"received-bytes", vsock->out_bytes},
-        {"sent-bytes", vsock->in_bytes},
+        {"cid", vsock->config.guest_cid},      {"connections-made", vsock->made},
+        {"connections-called", vsock->called}, {"refused", vsock->refused},
+        {"received-bytes", vsock->out_bytes},  {"sent-bytes", vsock->in_bytes},
     };
     uint32_t open = 0;
     char text[32];

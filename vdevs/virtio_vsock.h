@@ -59,6 +59,7 @@ enum vsock_state {
     VSOCK_FREE,
     VSOCK_GREETING,  /* a program of the host has not said yet whom it wants */
     VSOCK_REQUESTED, /* the guest has not answered yet */
+    VSOCK_CALLING,   /* the guest waits for a program of the host */
     VSOCK_OPEN,
     VSOCK_DRAINING, /* over for the guest; what it sent before is not at the host's yet */
 };
@@ -110,7 +111,8 @@ struct vsock {
     uint8_t packet[PACKET_MAX];
 
     uint64_t in_bytes, out_bytes; /* from the guest, to the guest */
-    uint64_t made, refused;       /* connections of the host's programs; guest's own and unknown */
+    uint64_t made, called;        /* connections: of the host's programs, and of the guest's */
+    uint64_t refused;             /* that nobody of the host wanted, and packets of unknown ones */
 };
 
 /* ---- connections (virtio_vsock_connection.c); all on the thread of events, but vsock_drop_all
@@ -124,6 +126,13 @@ void vsock_serve(struct vsock *vsock, uint32_t handle);
 
 /* A packet of the guest, whose `len` bytes follow the header in `chain`. */
 void vsock_hear(struct vsock *vsock, const struct vsock_header *header, struct virtq_chain *chain);
+
+/* The guest wants to talk to a program of the host (virtio_vsock_call.c); whether it does. */
+void vsock_call(struct vsock *vsock, const struct vsock_header *header);
+void vsock_take_answer(struct vsock *vsock, struct vsock_connection *connection);
+
+/* From now on the connection's turn is over after ANSWER_NS. */
+void vsock_expect(struct vsock *vsock, struct vsock_connection *connection);
 
 /* Look who has waited too long. */
 void vsock_look_at_time(struct vsock *vsock);

@@ -77,7 +77,7 @@ void vsock_abort(struct vsock *vsock, struct vsock_connection *connection)
 
 /* ---- time ---- */
 
-static void expect(struct vsock *vsock, struct vsock_connection *connection)
+void vsock_expect(struct vsock *vsock, struct vsock_connection *connection)
 {
     const struct vdev_services *host = host_of(vsock);
     uint64_t now_ns = host->now_ns(vsock->virtio.slot);
@@ -102,7 +102,7 @@ void vsock_look_at_time(struct vsock *vsock)
             is_awaited = is_awaited || connection->deadline_ns != 0;
         } else if (connection->state == VSOCK_GREETING) {
             vsock_drop(vsock, connection);
-        } else { /* 5.10.6.5: no answer to REQUEST, no RST to a SHUTDOWN */
+        } else { /* 5.10.6.5: no answer to either REQUEST, no RST to a SHUTDOWN */
             vsock_abort(vsock, connection);
         }
     }
@@ -159,7 +159,7 @@ static void tell(struct vsock *vsock, struct vsock_connection *connection, uint3
     connection->told |= flags;
     connection->due |= 1u << VSOCK_SHUTDOWN;
     if (connection->told == VSOCK_NEITHER) {
-        expect(vsock, connection); /* 5.10.6.5: its RST */
+        vsock_expect(vsock, connection); /* 5.10.6.5: its RST */
     }
 }
 
@@ -323,7 +323,8 @@ static struct vsock_connection *find(struct vsock *vsock, uint32_t host_port, ui
     for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
         struct vsock_connection *connection = &vsock->connections[i];
 
-        if ((connection->state == VSOCK_REQUESTED || connection->state == VSOCK_OPEN) &&
+        if ((connection->state == VSOCK_REQUESTED || connection->state == VSOCK_CALLING ||
+             connection->state == VSOCK_OPEN) &&
             connection->host_port == host_port && connection->guest_port == guest_port) {
             return connection;
         }
@@ -356,7 +357,11 @@ void vsock_hear(struct vsock *vsock, const struct vsock_header *header, struct v
     struct vsock_connection *connection =
         header->type == VSOCK_STREAM ? find(vsock, header->dst_port, header->src_port) : NULL;
 
-    if (connection == NULL) { /* 5.10.6.4.2; and nobody of the host's listens (5.10.6.5) */
+    if (connection == NULL && header->type == VSOCK_STREAM && header->op == VSOCK_REQUEST) {
+        vsock_call(vsock, header);
+        return;
+    }
+    if (connection == NULL) { /* 5.10.6.4.2 */
         vsock_refuse(vsock, header);
         return;
     }
@@ -367,7 +372,7 @@ void vsock_hear(struct vsock *vsock, const struct vsock_header *header, struct v
         vsock_drop(vsock, connection);
     } else if (connection->state == VSOCK_OPEN) {
         hear_open(vsock, connection, header, chain);
-    } else if (header->op == VSOCK_RESPONSE) {
+    } else if (connection->state == VSOCK_REQUESTED && header->op == VSOCK_RESPONSE) {
         open_connection(vsock, connection);
     } else {
         vsock_abort(vsock, connection);
@@ -421,7 +426,7 @@ static void request(struct vsock *vsock, struct vsock_connection *connection)
     } while (is_taken(vsock, connection->host_port));
     connection->state = VSOCK_REQUESTED;
     connection->due = 1u << VSOCK_REQUEST;
-    expect(vsock, connection);
+    vsock_expect(vsock, connection);
 }
 
 /* Byte by byte: what follows the line is the guest's. */
@@ -456,7 +461,7 @@ void vsock_accept(struct vsock *vsock)
             .state = VSOCK_GREETING,
             .buffer = vsock->buffers + (size_t)handle * BUFFER_SIZE,
         };
-        expect(vsock, connection);
+        vsock_expect(vsock, connection);
         greet(vsock, connection);
     }
 }
@@ -467,6 +472,8 @@ void vsock_serve(struct vsock *vsock, uint32_t handle)
 
     if (connection->state == VSOCK_GREETING) {
         greet(vsock, connection);
+    } else if (connection->state == VSOCK_CALLING) {
+        vsock_take_answer(vsock, connection);
     } else if (connection->state == VSOCK_OPEN || connection->state == VSOCK_DRAINING) {
         connection->is_readable = !connection->is_ended;
         if (connection->is_ended && connection->used == 0) {

@@ -78,8 +78,9 @@ static struct vsock_connection *next_speaker(struct vsock *vsock)
 static uint32_t write_due(struct vsock *vsock, struct vsock_connection *connection,
                           const struct virtq_chain *chain)
 {
-    static const enum vsock_op order[] = {VSOCK_REQUEST, VSOCK_CREDIT_UPDATE, VSOCK_CREDIT_REQUEST,
-                                          VSOCK_SHUTDOWN};
+    static const enum vsock_op order[] = {
+        VSOCK_RST,           VSOCK_REQUEST,        VSOCK_RESPONSE,
+        VSOCK_CREDIT_UPDATE, VSOCK_CREDIT_REQUEST, VSOCK_SHUTDOWN};
     struct vsock_header header;
     uint32_t i = 0;
 
@@ -88,6 +89,9 @@ static uint32_t write_due(struct vsock *vsock, struct vsock_connection *connecti
     }
     connection->due &= ~(1u << order[i]);
     vsock_fill_header(vsock, connection, order[i], 0, &header);
+    if (order[i] == VSOCK_RST) {
+        vsock_drop(vsock, connection);
+    }
     return (uint32_t)virtq_write(chain, 0, &header, HEADER);
 }
 

@@ -165,6 +165,7 @@ void guest_bury(struct guest *guest, const struct worker_end *end)
     guest_ask_drop(guest);
     guest_cables_drop(guest);
     guest_queries_fail(guest);
+    guest_connect_drop(guest);
     worker_destroy(take_ptr(guest->worker));
     guest_shmem_end(guest);
     cleanup_close(&guest->dir_fd);

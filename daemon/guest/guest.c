@@ -215,6 +215,7 @@ void guest_forget(struct guest *guest, int code, const char *why)
     guest_acts_fail(guest, code, why);
     guest_dumps_fail(guest, code, why);
     guest_ask_drop(guest);
+    guest_connect_drop(guest);
     guest_helpers_drop(guest);
     worker_destroy(take_ptr(guest->worker));
     feed_destroy(take_ptr(guest->feed));

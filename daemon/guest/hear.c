@@ -179,6 +179,9 @@ static void on_packet(void *context, enum msg_control control, const void *body,
     case CONTROL_shmem_held:
         guest_on_shmem_held(guest, body, fds, fd_count);
         break;
+    case CONTROL_connect_wish:
+        guest_on_connect_wish(guest, body);
+        break;
     case CONTROL_ending: /* its exit record says the same */
     default:
         break;

@@ -96,6 +96,12 @@ struct guest {
     struct guest_ask *ask;           /* its qvm asked and has no answer yet */
     struct helper_list helpers;      /* of the live instance */
     struct hand *receiver;           /* that receives what its qvm sent */
+    struct {
+        struct hand *hand; /* that connects; NULL: none does */
+        int64_t serial;    /* of the wish */
+        unsigned made;     /* lately: connect.c */
+        uint64_t since_ms;
+    } connecting;
     bool was_granted;
     bool is_wary;      /* of what its qvm sends: guest_be_wary() */
     bool knows_cables; /* we know which its qvm has */
@@ -414,6 +420,13 @@ void guests_program_changed(struct guests *guests, int64_t id);
 
 /* Its process; 0: unknown. */
 pid_t guests_program_pid(const struct guests *guests, int64_t id);
+
+/* ---- connect.c ---- */
+
+/* Its guest wants to talk to a program of the host; its qvm has ended, or qvmd does. */
+struct msg_connect_wish;
+void guest_on_connect_wish(struct guest *guest, const struct msg_connect_wish *wish);
+void guest_connect_drop(struct guest *guest);
 
 /* ---- stats.c ---- */
 

@@ -79,7 +79,7 @@ static int open_files(const struct hand_order *order, const char *user, bool is_
             r = check_server(file, opened.fd, &end->err);
         }
         r = at(file, r, &end->err);
-        opened.is_kept = file->is_listener ||
+        opened.is_kept = file->is_listener || file->is_kept ||
                          (!file->is_new && !file->is_socket && !hand_closes_at_once(opened.fd));
         kept[i] = opened.is_kept ? opened.fd : -1;
         r = r == 0 ? tell(&opened) : r;

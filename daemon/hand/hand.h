@@ -52,6 +52,7 @@ struct hand_file {
     bool is_new;      /* a file that is made here, for writing; -EEXIST: it is there already */
     bool is_folder;   /* a directory that can be read, and entered; no lock */
     bool is_socket;   /* one that somebody listens at: `fd` is connected to him, and never waits */
+    bool is_kept;     /* of a socket: qvmd never has its descriptor, which is for hand_pass() */
     bool is_listener; /* a Unix socket that is made there (proto/base/listener.h); it is_kept */
     size_t queues;    /* hand_open_taps(): of the first of a tap's queues: how many it has */
     bool is_stream; /* false: a regular file or block device; true: character device, FIFO, file */

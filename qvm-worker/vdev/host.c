@@ -60,6 +60,7 @@ void vdev_host_free_slot(struct vdev_slot *slot)
     vdev_host_free_shmem(slot);
     vdev_host_close_backend(slot);
     vdev_host_close_sockets(slot);
+    free(slot->connects);
     free(slot->values);
     free(slot->where);
     if (slot->has_lock) {
@@ -105,6 +106,7 @@ void vdev_host_destroy(struct vdev_host *host)
         vdev_host_close_timers(slot);
         vdev_host_close_events(slot);
         vdev_host_close_shmem(slot);
+        vdev_host_close_connects(slot);
         vdev_host_closed_handle(slot);
     }
     host->held_slots--;
@@ -384,6 +386,9 @@ static int build_slot(struct vdev_slot *slot, struct err *err)
     }
     if (r == 0) {
         r = vdev_host_open_shmem(slot, err);
+    }
+    if (r == 0) {
+        r = vdev_host_open_connects(slot, err);
     }
     if (r == 0) {
         r = vdev_host_add_level_port(slot, err);

@@ -225,6 +225,11 @@ struct vdev_host_env {
                       uint64_t most);
     void (*shmem_left)(void *context, const char *name);
 
+    /* Of connections to programs of the host; on the control thread: connect to who listens at
+     * PATH_PORT (vdev_host_connected follows; otherwise nobody answers). One at a time. NULL: it
+     * cannot be. */
+    int (*connect_wish)(void *context, int64_t serial, const char *path, uint32_t port);
+
     /* Put memory where the guest finds it: slot number `slot` of those (size 0: it is no more). Any
      * thread. */
     int (*memory_slot)(void *context, uint32_t slot, uint64_t address, void *memory, uint64_t size);
@@ -305,6 +310,10 @@ int vdev_host_restore(struct vdev_host *host, const uint8_t *bytes, size_t size,
  * more, or cannot be had here. */
 bool vdev_host_shmem_given(struct vdev_host *host, int64_t serial, enum vdev_shmem_status status,
                            uint32_t client, uint64_t bytes, int *fds);
+
+/* The answer to a connect_wish: `*fd` (-1: nobody listens there) is taken by setting it to -1, if
+ * it is wanted still. Serial 0: there will be no answer to the one that waits. Control thread. */
+void vdev_host_connected(struct vdev_host *host, int64_t serial, int *fd);
 
 /* Who is attached to that region has changed: the device is told. */
 void vdev_host_shmem_changed(struct vdev_host *host, const char *name);

@@ -105,6 +105,7 @@ struct vdev_slot {
 
     struct vdev_host_need listen_need; /* without a path: the option was not given */
     struct slot_sockets *sockets;      /* NULL: nobody connects to it */
+    struct slot_connects *connects;    /* NULL: it connects to nobody */
 
     /* Since vdev_host_build: */
     pthread_mutex_t lock; /* around every operation */
@@ -149,6 +150,11 @@ struct vdev_host {
     struct vdev_host_chips chips;
     struct vdev_slot *ioapic, *pics[2]; /* NULL: the configuration names none */
     bool is_destroyed;
+    struct {
+        int64_t serial;         /* of the wish that waits for its answer, or of the last one */
+        struct vdev_slot *slot; /* whose it is; NULL: none waits */
+        uint32_t handle;
+    } connecting;
     atomic_uint_fast64_t
         clock_ahead_ns;              /* of CLOCK_MONOTONIC; as many less than that wrap around */
     atomic_uint_fast64_t held_at_ns; /* where the clock stands; 0: it goes */

@@ -15,19 +15,6 @@
 #include "proto/base/err.h"
 #include "qvm-worker/vdev/private.h"
 
-struct slot_socket {
-    int fd;          /* -1: the handle is free */
-    bool is_ready;   /* something may be done since the device heard of it */
-    bool is_closing; /* the device has let go of it */
-};
-
-struct slot_sockets {
-    int listen_fd; /* -1: none was granted */
-    uint32_t event;
-    bool is_full; /* somebody waits to be accepted until a handle is free */
-    struct slot_socket list[VDEV_SOCKETS_MAX];
-};
-
 int vdev_host_read_listen(struct vdev_slot *slot, const struct vdev_value *value, struct err *err)
 {
     const char *path = value->text;
@@ -119,7 +106,7 @@ void vdev_host_reap_sockets(struct vdev_slot *slot)
 
     for (uint32_t i = 0; sockets != NULL && i < VDEV_SOCKETS_MAX; i++) {
         if (sockets->list[i].is_closing) {
-            cleanup_close(&sockets->list[i].fd);
+            cleanup_close(&sockets->list[i].fd); /* -1 if it was never connected */
             sockets->list[i] = (struct slot_socket){.fd = -1};
             is_any = true;
         }
@@ -132,13 +119,31 @@ void vdev_host_reap_sockets(struct vdev_slot *slot)
 
 /* ---- the services ---- */
 
-/* An open connection, or NULL. */
+/* What the device has that handle for, or NULL. */
 static struct slot_socket *find(struct vdev_slot *slot, uint32_t handle)
 {
     struct slot_socket *socket =
         slot->sockets != NULL && handle < VDEV_SOCKETS_MAX ? &slot->sockets->list[handle] : NULL;
 
-    return socket != NULL && socket->fd >= 0 && !socket->is_closing ? socket : NULL;
+    return socket != NULL && socket->state != SOCKET_FREE && !socket->is_closing ? socket : NULL;
+}
+
+/* A connection, or NULL. */
+static struct slot_socket *find_open(struct vdev_slot *slot, uint32_t handle)
+{
+    struct slot_socket *socket = find(slot, handle);
+
+    return socket != NULL && socket->state == SOCKET_OPEN ? socket : NULL;
+}
+
+uint32_t vdev_host_free_socket(const struct slot_sockets *sockets)
+{
+    uint32_t handle = 0;
+
+    while (handle < VDEV_SOCKETS_MAX && sockets->list[handle].state != SOCKET_FREE) {
+        handle++;
+    }
+    return handle;
 }
 
 bool vdev_host_sockets(struct vdev_slot *slot, uint32_t event)
@@ -168,14 +173,12 @@ int vdev_host_socket_accept(struct vdev_slot *slot)
 {
     struct slot_sockets *sockets = slot->sockets;
     auto_close int fd = -1;
-    uint32_t handle = 0;
+    uint32_t handle;
 
     if (sockets == NULL || sockets->listen_fd < 0) {
         return -EAGAIN;
     }
-    while (handle < VDEV_SOCKETS_MAX && sockets->list[handle].fd >= 0) {
-        handle++;
-    }
+    handle = vdev_host_free_socket(sockets);
     fd = handle < VDEV_SOCKETS_MAX
              ? accept4(sockets->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
              : -1;
@@ -186,13 +189,13 @@ int vdev_host_socket_accept(struct vdev_slot *slot)
     if (fd < 0 || vdev_host_watch_socket(slot, fd, handle) != 0) {
         return -EAGAIN;
     }
-    sockets->list[handle] = (struct slot_socket){.fd = take_fd(&fd)};
+    sockets->list[handle] = (struct slot_socket){.fd = take_fd(&fd), .state = SOCKET_OPEN};
     return (int)handle;
 }
 
 int64_t vdev_host_socket_receive(struct vdev_slot *slot, uint32_t handle, void *to, size_t size)
 {
-    const struct slot_socket *socket = find(slot, handle);
+    const struct slot_socket *socket = find_open(slot, handle);
     ssize_t n;
 
     if (socket == NULL) {
@@ -205,7 +208,7 @@ int64_t vdev_host_socket_receive(struct vdev_slot *slot, uint32_t handle, void *
 int64_t vdev_host_socket_send(struct vdev_slot *slot, uint32_t handle, const void *from,
                               size_t size)
 {
-    const struct slot_socket *socket = find(slot, handle);
+    const struct slot_socket *socket = find_open(slot, handle);
     ssize_t n;
 
     if (socket == NULL) {
@@ -217,7 +220,7 @@ int64_t vdev_host_socket_send(struct vdev_slot *slot, uint32_t handle, const voi
 
 void vdev_host_socket_shut(struct vdev_slot *slot, uint32_t handle, uint32_t how)
 {
-    const struct slot_socket *socket = find(slot, handle);
+    const struct slot_socket *socket = find_open(slot, handle);
 
     if (socket != NULL && (how & VDEV_SOCKET_NO_RECEIVE) != 0) {
         (void)shutdown(socket->fd, SHUT_RD); /* whoever is gone need not be told */

@@ -6,9 +6,38 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vdevs/include/qvm/vdev.h"
+
 struct err;
 struct vdev_slot;
 struct vdev_value;
+
+enum slot_socket_state {
+    SOCKET_FREE,
+    SOCKET_WISHED,  /* the device wants to be connected (connect.c) */
+    SOCKET_ASKED,   /* and that is being tried */
+    SOCKET_REFUSED, /* it cannot be */
+    SOCKET_OPEN,
+};
+
+struct slot_socket {
+    enum slot_socket_state state;
+    int fd;          /* OPEN; otherwise -1 */
+    uint32_t port;   /* WISHED, ASKED */
+    bool is_ready;   /* something may be done since the device heard of it */
+    bool is_closing; /* the device has let go of it */
+};
+
+/* Under the slot's lock. */
+struct slot_sockets {
+    int listen_fd; /* -1: none was granted */
+    uint32_t event;
+    bool is_full; /* somebody waits to be accepted until a handle is free */
+    struct slot_socket list[VDEV_SOCKETS_MAX];
+};
+
+/* The lowest handle that is free, or VDEV_SOCKETS_MAX. */
+uint32_t vdev_host_free_socket(const struct slot_sockets *sockets);
 
 /* The option; the socket that was granted for it; look at it before the device is made; close it,
  * and all connections, after its end. */
@@ -39,5 +68,18 @@ int64_t vdev_host_socket_send(struct vdev_slot *slot, uint32_t handle, const voi
                               size_t size);
 void vdev_host_socket_shut(struct vdev_slot *slot, uint32_t handle, uint32_t how);
 void vdev_host_socket_close(struct vdev_slot *slot, uint32_t handle);
+
+/* ---- connect.c ---- */
+
+/* Wishes of one device that are told: so many at once, then one each GAP_MS. */
+#define VDEV_HOST_CONNECT_BURST  64u
+#define VDEV_HOST_CONNECT_GAP_MS 25u
+
+/* Once there is a device; no vCPU runs any more. The memory is freed with the slot. */
+int vdev_host_open_connects(struct vdev_slot *slot, struct err *err);
+void vdev_host_close_connects(struct vdev_slot *slot);
+
+/* The service. */
+int vdev_host_socket_connect(struct vdev_slot *slot, uint32_t port);
 
 #endif

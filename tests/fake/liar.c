@@ -205,6 +205,29 @@ static _Noreturn void promise_regions(int peer)
     _exit(0);
 }
 
+/* It wishes for connections beside a socket that it was never granted, more of them than qvmd cares
+ * to try, and ends when each was answered. */
+static _Noreturn void call_elsewhere(int peer)
+{
+    enum { CALLS = 300 };
+    char text[1200];
+    int fd = -1;
+
+    for (int i = 1; i <= CALLS && fd < 0; i++) {
+        (void)snprintf(text, sizeof(text),
+                       "{\"connect-wish\":{\"serial\":%d,\"path\":\"%.1000s\",\"port\":7}}", i,
+                       start.text);
+        say(peer, text);
+        do {
+            memset(packet, 0, 256);
+            fd = receive_fd(peer);
+        } while (strstr(packet, "\"connected\"") == NULL);
+    }
+    leave_record(fd < 0 ? "{\"reason\":\"poweroff\",\"status\":0,\"message\":\"nothing\"}"
+                        : "{\"reason\":\"poweroff\",\"status\":0,\"message\":\"got it\"}");
+    _exit(0);
+}
+
 static int is(const char *name, const char *mode)
 {
     size_t size = strcspn(name, ".");
@@ -319,6 +342,9 @@ static void after_running(const char *name, int peer)
     if (is(name, "bystander") || is(name, "holds-a-file")) {
         behave(peer);
     }
+    if (is(name, "calls-elsewhere")) {
+        call_elsewhere(peer);
+    }
     if (is(name, "leaves-what-it-never-had")) {
         for (int i = 0; i < 3; i++) {
             say(peer, "{\"shmem-left\":{\"name\":\"a\"}}");
@@ -409,6 +435,9 @@ int main(int argc, char **argv)
     }
     if (is(name, "speaks-9") || is(name, "speaks-0")) {
         version = name[strlen("speaks-")] - '0';
+    }
+    if (is(name, "calls-elsewhere")) {
+        version = 6;
     }
     hello(peer, is(name, "has-another-nonce") ? "0000" : start.nonce,
           is(name, "runs-from-the-start"), make_ring(name));

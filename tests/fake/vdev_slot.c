@@ -270,6 +270,7 @@ const struct vdev_services fake_slot_services = {
     .socket_send = fake_slot_socket_send,
     .socket_shut = fake_slot_socket_shut,
     .socket_close = fake_slot_socket_close,
+    .socket_connect = fake_slot_socket_connect,
     .image_stop = fake_slot_image_stop,
     .message = fake_message,
     .cpu_intr = fake_cpu_intr,

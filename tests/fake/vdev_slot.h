@@ -41,6 +41,8 @@ struct fake_frame {
  * what it heard, for which there is room for `room` bytes more. */
 struct fake_socket {
     bool is_open, is_ready;
+    bool is_called;                   /* by the device, and not answered yet */
+    uint32_t port;                    /* whom */
     bool says_no_more, hears_no_more; /* the program; a test sets it, and calls fake_slot_stir */
     uint32_t shut;                    /* by the device: VDEV_SOCKET_NO_... */
     uint8_t said[FAKE_BYTES_MAX], heard[FAKE_BYTES_MAX];
@@ -141,7 +143,7 @@ struct vdev_slot {
 
     /* Connections, if `has_sockets` was set before the device is made; those that nobody has
      * accepted yet. A connection that is accepted says `greeting`. */
-    bool has_sockets;
+    bool has_sockets, connects_to_nobody;
     uint32_t sockets_event, dial_count;
     char greeting[64];
     struct fake_socket sockets[VDEV_SOCKETS_MAX];
@@ -233,12 +235,16 @@ int64_t fake_slot_socket_send(struct vdev_slot *slot, uint32_t handle, const voi
                               size_t size);
 void fake_slot_socket_shut(struct vdev_slot *slot, uint32_t handle, uint32_t how);
 void fake_slot_socket_close(struct vdev_slot *slot, uint32_t handle);
+int fake_slot_socket_connect(struct vdev_slot *slot, uint32_t port);
 
 /* A program of the host connects, and says `greeting` as soon as it is accepted; one says
  * something; something has changed. The device is told. */
 void fake_slot_dial(struct vdev_slot *slot, const char *greeting);
 void fake_slot_say(struct vdev_slot *slot, uint32_t handle, const void *bytes, size_t size);
 void fake_slot_stir(struct vdev_slot *slot, uint32_t handle);
+
+/* A program that the device wants to talk to is there, or not. The device is told. */
+void fake_slot_answer(struct vdev_slot *slot, uint32_t handle, bool is_there);
 
 /* The back end's services; vector_event gives 100 + vector on PCI. */
 bool fake_slot_backend(struct vdev_slot *slot, uint32_t lost, struct vdev_backend *backend);

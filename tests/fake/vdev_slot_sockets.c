@@ -19,7 +19,7 @@ bool fake_slot_sockets(struct vdev_slot *slot, uint32_t event)
 int fake_slot_socket_next(struct vdev_slot *slot)
 {
     for (int i = 0; i < (int)VDEV_SOCKETS_MAX; i++) {
-        if (slot->sockets[i].is_open && slot->sockets[i].is_ready) {
+        if ((slot->sockets[i].is_open || slot->sockets[i].is_called) && slot->sockets[i].is_ready) {
             slot->sockets[i].is_ready = false;
             return i;
         }
@@ -36,27 +36,58 @@ static void add(struct fake_socket *socket, const void *bytes, size_t size)
     socket->said_count += size;
 }
 
-int fake_slot_socket_accept(struct vdev_slot *slot)
+/* The lowest handle that is free. */
+static int take_handle(struct vdev_slot *slot)
 {
-    if (slot->dial_count == 0) {
-        return -EAGAIN;
-    }
     for (int i = 0; i < (int)VDEV_SOCKETS_MAX; i++) {
         struct fake_socket *socket = &slot->sockets[i];
 
-        if (!socket->is_open) {
+        if (!socket->is_open && !socket->is_called) {
             unsigned close_count = socket->close_count;
 
-            slot->dial_count--;
             memset(socket, 0, sizeof(*socket));
             socket->close_count = close_count;
-            socket->is_open = true;
             socket->room = SIZE_MAX;
-            add(socket, slot->greeting, strlen(slot->greeting));
             return i;
         }
     }
     return -EMFILE;
+}
+
+int fake_slot_socket_accept(struct vdev_slot *slot)
+{
+    int handle;
+
+    if (slot->dial_count == 0) {
+        return -EAGAIN;
+    }
+    handle = take_handle(slot);
+    if (handle >= 0) {
+        slot->dial_count--;
+        slot->sockets[handle].is_open = true;
+        add(&slot->sockets[handle], slot->greeting, strlen(slot->greeting));
+    }
+    return handle;
+}
+
+int fake_slot_socket_connect(struct vdev_slot *slot, uint32_t port)
+{
+    int handle = slot->connects_to_nobody ? -ENOTCONN : take_handle(slot);
+
+    if (handle >= 0) {
+        slot->sockets[handle].is_called = true;
+        slot->sockets[handle].port = port;
+    }
+    return handle;
+}
+
+void fake_slot_answer(struct vdev_slot *slot, uint32_t handle, bool is_there)
+{
+    if (slot->sockets[handle].is_called && !slot->sockets[handle].is_open) {
+        slot->sockets[handle].is_open = is_there;
+        slot->sockets[handle].is_called = !is_there; /* until the device lets go of it */
+        fake_slot_stir(slot, handle);
+    }
 }
 
 int64_t fake_slot_socket_receive(struct vdev_slot *slot, uint32_t handle, void *to, size_t size)
@@ -105,7 +136,7 @@ void fake_slot_socket_shut(struct vdev_slot *slot, uint32_t handle, uint32_t how
 
 void fake_slot_socket_close(struct vdev_slot *slot, uint32_t handle)
 {
-    slot->sockets[handle].is_open = false;
+    slot->sockets[handle].is_open = slot->sockets[handle].is_called = false;
     slot->sockets[handle].close_count++;
 }
 

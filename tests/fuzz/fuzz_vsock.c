@@ -67,8 +67,8 @@ static void bring_up(void)
         set(0x44, 1);
     }
     set(0x70, 15);
-    for (uint16_t i = 0; i < RING / 2; i++) {
-        give_buffer(i, PACKET);
+    for (unsigned i = 0; i < RING / 2; i++) {
+        give_buffer((uint16_t)i, PACKET);
     }
 }
 
@@ -105,7 +105,8 @@ static void send_packet(const uint8_t *step)
         .src_cid = CID + (step[1] >> 7),
         .dst_cid = CID_HOST + (step[1] >> 6 & 1u),
         .src_port = 42 + (step[2] >> 7),
-        .dst_port = ports[step[2] & 3] + (step[2] >> 6 & 1u),
+        .dst_port = (step[2] & 0x20) != 0 ? step[2] & 3u /* a call */
+                                          : ports[step[2] & 3] + (step[2] >> 6 & 1u),
         .len = step[3] * ((step[1] & 0x20) != 0 ? 257u : 1u),
         .type = (step[1] & 0x10) != 0 ? step[6] : 1,
         .op = step[1] & 15,
@@ -128,6 +129,10 @@ static void move_host(const uint8_t *step)
     uint32_t handle = step[2] % 8;
     struct fake_socket *socket = &slot.sockets[handle];
 
+    if (socket->is_called && (step[1] & 4) != 0) {
+        fake_slot_answer(&slot, handle, (step[1] & 8) != 0);
+        return;
+    }
     switch (step[1] & 3) {
     case 0:
         fake_slot_dial(&slot, greetings[step[3] & 3]);

@@ -4,6 +4,7 @@ else notices."""
 
 import os
 import signal
+import socket
 import time
 
 from qvmtest import BUILD, LeavesNothingTest, Refused, definition, main
@@ -90,6 +91,21 @@ class LiarTest(LeavesNothingTest):
                          ["region 'a' is not shared any more: it was not granted that"])
         # and it gets no more than it has memory, 8 KiB, whatever it says
         self.assertEqual(self.qvmd.guest(name)["message"], "no memory")
+
+    def test_nobody_is_connected_beside_a_socket_that_was_not_granted(self):
+        path = os.path.join(self.qvmd.top, "s")  # which it is granted as a file
+        with open(path, "w", encoding="utf-8"):
+            pass
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path + "_7")
+            server.listen()
+            server.setblocking(False)
+            self.qvmd.call("guest.start", name="calls-elsewhere", definition=definition(path))
+            self.eventually(lambda: self.qvmd.guest("calls-elsewhere")["state"] == "stopped",
+                            "it was not answered", within=20)
+            self.assertEqual(self.qvmd.guest("calls-elsewhere")["message"], "nothing")
+            with self.assertRaises(BlockingIOError):
+                server.accept()
 
     def test_one_that_asks_for_nothing_in_time_is_ended(self):
         self.fails("asks-nothing", "vmm-crash", "did not say in time")

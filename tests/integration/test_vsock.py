@@ -3,9 +3,11 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import tempfile
 import threading
@@ -185,6 +187,94 @@ class VsockUnderQvmdTest(QvmdTest):
         self.assert_talks()
         self.qvmd.call("guest.kill", name="a")
         self.eventually(lambda: not os.path.exists(self.socket), "it is not removed", within=20)
+
+    def listen_at(self, port):
+        """A program of the host that the guest finds at that port."""
+        server = socket.socket(socket.AF_UNIX)
+        self.addCleanup(server.close)
+        server.bind(f"{self.socket}_{port}")
+        server.settimeout(60)
+        server.listen()
+        return server
+
+    def accept(self, server):
+        """The next connection at which the guest says hello; one may end while it is made."""
+        while True:
+            client, _ = server.accept()
+            client.settimeout(60)
+            heard = b""
+            while len(heard) < 5 and (some := client.recv(5 - len(heard))):
+                heard += some
+            if heard:
+                self.assertEqual(heard, b"hello")
+                return client
+            client.close()
+
+    def test_the_guest_talks_to_a_program_of_the_host(self):
+        server = self.listen_at(1024)
+        pid = self.start_with(run=f"vsock {PLACE} call 1024")["pid"]
+        client = self.accept(server)
+        who = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        self.assertEqual(who[1], os.getuid())  # the guest's owner, whatever the qvm runs as
+        client.sendall(b"good day")
+        client.close()
+        self.assert_console("a", "good day")
+        self.assert_console("a", "vsock: reset after 8 bytes")
+        self.assertNotIn(self.socket + "_", "".join(self.open_files(self.qvmd.process.pid)))
+        self.assertEqual(self.qvmd.guest("a")["pid"], pid)
+
+    @staticmethod
+    def open_files(pid):
+        with open("/proc/net/unix", encoding="utf-8") as file:
+            named = {line.split()[6]: line for line in file if len(line.split()) > 7}
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                target = os.readlink(f"/proc/{pid}/fd/{fd}")
+                yield named.get(target.removeprefix("socket:[").removesuffix("]"), "")
+
+    def test_a_port_of_the_host_where_nobody_listens_is_reset(self):
+        with open(f"{self.socket}_2", "w", encoding="utf-8"):
+            pass
+        bound = socket.socket(socket.AF_UNIX)
+        self.addCleanup(bound.close)
+        bound.bind(f"{self.socket}_3")
+        os.symlink("/nowhere", f"{self.socket}_4")
+        self.start_with(run=",".join(f"vsock {PLACE} call {port}" for port in range(1, 5)))
+        self.eventually(lambda: self.said("a").count("vsock: reset after 0 bytes") == 4,
+                        "it is not reset", within=20)
+
+    def refused_calls(self):
+        vdevs = self.qvmd.call("guest.show", name="a")["vdevs"]
+        return next(int(value["value"]) for vdev in vdevs if vdev["name"] == "virtio-vsock"
+                    for value in vdev["values"] if value["name"] == "refused")
+
+    def test_a_guest_that_calls_without_end_is_served_at_a_bounded_pace(self):
+        began = time.monotonic()
+        self.start_with(run=f"vsock {PLACE} calls 1024 1")
+        self.start("b", image=DEVICES)  # and others are served meanwhile
+        self.eventually(lambda: self.refused_calls() > 80, "it does not call", within=60)
+        server = self.listen_at(1024)
+        self.accept(server).close()
+        self.assert_console("a", "vsock: call 1 after ")
+        most = 64 + (time.monotonic() - began) / 0.025 + 1
+        tries = int(re.search(r"call 1 after (\d+) tries", self.said("a")).group(1))
+        self.assertGreater(tries, 80)
+        self.assertLessEqual(tries, most)
+
+    def test_calls_go_on_when_there_is_a_qvmd_again(self):
+        server = self.listen_at(1024)
+        self.start_with(run=f"vsock {PLACE} calls 1024 3")
+        first = self.accept(server)
+        self.qvmd.crash()
+        first.close()  # the next ones find no qvmd, and are reset
+        self.qvmd.start()
+        self.accept(server).close()
+        self.eventually(self.is_found("a"), "it is not adopted", within=20)
+        self.assert_console("a", "vsock: call 2 after")
+        self.qvmd.crash()
+        self.qvmd.start()
+        self.accept(server).close()
+        self.assert_console("a", "vsock: call 3 after")
 
     def test_what_cannot_be_made_is_refused_with_the_line(self):
         with open(self.socket, "w", encoding="utf-8"):

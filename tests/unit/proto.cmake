@@ -1,4 +1,5 @@
 qvm_unit_test(keys proto)
+qvm_unit_test(listener base)
 qvm_unit_test(words words)
 qvm_unit_test(msg proto)
 qvm_unit_test(settings proto)

@@ -63,7 +63,7 @@ static void tear_down(void)
     close(directory);
 }
 
-static int build(void)
+UNUSED static int build(void)
 {
     struct vdev_host_env env = {
         .loop = &loop,

@@ -235,43 +235,63 @@ static void echo(uint32_t port, uint64_t count)
     }
 }
 
-/* Connect to a port of the host, say hello, and tell what comes back. */
-static void call(uint32_t port)
+/* Connect to a port of the host, say hello, and tell what comes back; or, of several, nothing.
+ * Returns whether anybody was there. */
+static bool call(uint32_t port, uint32_t own_port, bool is_told)
 {
     static const char hello[] = "hello";
     struct header header;
     uint64_t bytes = 0;
+    bool was_there = false;
 
     sent = forwarded = 0;
-    (void)send(OWN_PORT, port, REQUEST, 0);
+    (void)send(own_port, port, REQUEST, 0);
     while (receive(&header)) {
         if (header.op == RST) {
-            print("vsock: reset after %u bytes\n", bytes);
-            return;
+            if (is_told) {
+                print("vsock: reset after %u bytes\n", bytes);
+            }
+            return was_there;
         }
         if (header.op == RESPONSE) {
+            was_there = true;
             for (uint32_t i = 0; i < sizeof(hello) - 1; i++) {
                 buffer(TRANSMIT, 0)->bytes[i] = (uint8_t)hello[i];
             }
-            (void)send(OWN_PORT, port, RW, sizeof(hello) - 1);
+            (void)send(own_port, port, RW, sizeof(hello) - 1);
         } else if (header.op == RW) {
-            for (uint32_t i = 0; i < header.len; i++) {
+            for (uint32_t i = 0; is_told && i < header.len; i++) {
                 print("%c", (int)buffer(TRANSMIT, 0)->bytes[i]);
             }
             bytes += header.len;
         } else if (header.op == CREDIT_REQUEST) {
-            (void)send(OWN_PORT, port, CREDIT_UPDATE, 0);
+            (void)send(own_port, port, CREDIT_UPDATE, 0);
         } else if (header.op == SHUTDOWN) {
-            (void)send(OWN_PORT, port, SHUTDOWN, 0);
+            (void)send(own_port, port, SHUTDOWN, 0);
+        }
+    }
+    return was_there;
+}
+
+/* Call until somebody was there so many times. */
+static void call_until(uint32_t port, uint64_t count)
+{
+    uint32_t own_port = OWN_PORT;
+    uint64_t tries = 0, made = 0;
+
+    while (made < count && !needs_reset) {
+        tries++;
+        if (call(port, own_port++, false)) {
+            print("vsock: call %u after %u tries\n", ++made, tries);
         }
     }
 }
 
-/* PLACE GSI listen PORT COUNT, or PLACE GSI call PORT; over MMIO */
+/* PLACE GSI listen PORT COUNT, PLACE GSI calls PORT COUNT, or PLACE GSI call PORT; over MMIO */
 void vsock_command(const char *arguments)
 {
     uint64_t place, gsi, port, count = 0;
-    bool is_echo;
+    bool is_echo, is_until;
 
     if (!text_number(arguments, 16, &place, &arguments) ||
         !text_number(arguments, 10, &gsi, &arguments) || !open_device(place, (uint8_t)gsi)) {
@@ -280,16 +300,20 @@ void vsock_command(const char *arguments)
     }
     arguments = text_skip_blanks(arguments);
     is_echo = text_starts(arguments, "listen ");
-    if (!text_number(arguments + sizeof("call") - 1 + (is_echo ? 2 : 0), 10, &port, &arguments) ||
-        (is_echo && !text_number(arguments, 10, &count, NULL))) {
-        print("vsock: PLACE GSI listen PORT COUNT, or PLACE GSI call PORT\n");
+    is_until = text_starts(arguments, "calls ");
+    if (!text_number(arguments + sizeof("call") - 1 + (is_echo ? 2 : 0) + (is_until ? 1 : 0), 10,
+                     &port, &arguments) ||
+        ((is_echo || is_until) && !text_number(arguments, 10, &count, NULL))) {
+        print("vsock: PLACE GSI listen PORT COUNT, calls PORT COUNT, or call PORT\n");
         return;
     }
     print("vsock: cid %u\n", cid);
     if (is_echo) {
         echo((uint32_t)port, count);
+    } else if (is_until) {
+        call_until((uint32_t)port, count);
     } else {
-        call((uint32_t)port);
+        (void)call((uint32_t)port, OWN_PORT, true);
     }
     virtio_set(VIRTIO_STATUS, 0);
 }

@@ -372,6 +372,10 @@ struct vdev_services {
 
     /* Let go of it: the handle is void at once, and free soon. From any operation. */
     void (*socket_close)(struct vdev_slot *slot, uint32_t handle);
+
+    /* Connect to who listens at PATH_PORT: a handle, and when socket_next gives that, sending
+     * nothing tells: 0: it is connected; else it is to be closed. -EMFILE; -ENOTCONN: never. */
+    int (*socket_connect)(struct vdev_slot *slot, uint32_t port);
 };
 
 /* For the state operation: one named value, shown by `qvmctl show` and at SIGUSR1. */
