@@ -70,6 +70,16 @@
 
 #define DIVISOR_9600 12u /* at 1.8432 MHz, table III */
 
+#define CLOCK_HZ           1843200u
+#define CLOCKS_A_BIT       16u
+#define TIMEOUT_CHARACTERS 4u           /* 8.11 */
+#define TIMEOUT_NS_MAX     60000000000u /* more than any is */
+
+/* 8.1, table II: what a character has beside its start bit and its first stop bit */
+#define LCR_SIZE   0x03u /* 5 bits and so many more */
+#define LCR_STOP   0x04u /* a second stop bit (with 5 bits half of one, counted whole here) */
+#define LCR_PARITY 0x08u
+
 #define LOOKS_FOR_DATA 16u /* reads of LSR in a row: who waits for data does that */
 
 struct ser8250 {
@@ -85,6 +95,9 @@ struct ser8250 {
     uint8_t fifo[FIFO_SIZE];
     uint32_t fifo_first, fifo_count;
     bool is_break[FIFO_SIZE]; /* this byte stands for a break */
+    bool has_timed_out;       /* bytes have waited in the FIFO for four characters' time */
+    uint64_t touched_ns;      /* when a byte last came into it, or was read */
+    uint64_t untouched_ns;    /* as saved: how long ago that was */
     bool is_peer_waiting;     /* receive took less than it was given */
     bool is_receiving;        /* the guest has shown since its reset that it will read */
     uint32_t looks;           /* reads of LSR in a row */
@@ -95,6 +108,12 @@ struct ser8250 {
 /* The line is as it is to be. */
 void ser8250_update(struct ser8250 *serial);
 
+bool ser8250_has_fifos(const struct ser8250 *serial);
+
+/* As LSR reads, whose reading takes errors away. */
+uint8_t ser8250_line_status(const struct ser8250 *serial);
+
+void ser8250_state(void *device, vdev_state_fn add, void *context);
 int ser8250_save(void *device);
 int ser8250_restore(void *device);
 

@@ -2,17 +2,17 @@
  *
  * Section numbers (8.x) are those of National Semiconductor's data sheet PC16550D, "Universal
  * Asynchronous Receiver/Transmitter with FIFOs", June 1995. What has no meaning without a wire is
- * kept for the guest to read and does nothing: baud rate, word length, parity. The transmitter is
- * infinitely fast: it is empty whenever the guest looks. */
+ * kept for the guest to read and does nothing, but that speed, word length and parity say how long
+ * a character takes, and so when the FIFO's timeout is over. The transmitter is infinitely fast: it
+ * is empty whenever the guest looks. */
 #include "vdevs/ser8250.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <qvm/vdev.h>
 
-static bool has_fifos(const struct ser8250 *serial)
+bool ser8250_has_fifos(const struct ser8250 *serial)
 {
     return (serial->fcr & FCR_ENABLE) != 0;
 }
@@ -20,7 +20,7 @@ static bool has_fifos(const struct ser8250 *serial)
 /* Bytes that fit: without FIFOs the one of the receiver buffer. */
 static uint32_t fifo_room(const struct ser8250 *serial)
 {
-    uint32_t size = has_fifos(serial) ? FIFO_SIZE : 1;
+    uint32_t size = ser8250_has_fifos(serial) ? FIFO_SIZE : 1;
 
     return serial->fifo_count < size ? size - serial->fifo_count : 0;
 }
@@ -30,29 +30,31 @@ static uint32_t trigger_level(const struct ser8250 *serial)
 {
     static const uint8_t levels[] = {1, 4, 8, 14};
 
-    return has_fifos(serial) ? levels[serial->fcr >> 6] : 1;
+    return ser8250_has_fifos(serial) ? levels[serial->fcr >> 6] : 1;
 }
 
-static uint8_t line_status(const struct ser8250 *serial)
+uint8_t ser8250_line_status(const struct ser8250 *serial)
 {
     uint8_t lsr = LSR_THRE | LSR_TEMT | serial->lsr_errors;
 
     lsr |= serial->fifo_count > 0 ? LSR_DR : 0;
-    for (uint32_t i = 0; has_fifos(serial) && i < serial->fifo_count; i++) {
+    for (uint32_t i = 0; ser8250_has_fifos(serial) && i < serial->fifo_count; i++) {
         lsr |= serial->is_break[(serial->fifo_first + i) % FIFO_SIZE] ? LSR_ERR : 0;
     }
     return lsr;
 }
 
-/* 8.6, table IV: the highest pending interrupt. Below the trigger level waiting bytes raise the
- * timeout interrupt at once: time between bytes does not exist here. */
+/* 8.6, table IV: the highest pending interrupt. */
 static uint8_t pending_interrupt(const struct ser8250 *serial)
 {
     if ((serial->ier & IER_RLS) != 0 && serial->lsr_errors != 0) {
         return IIR_RLS;
     }
-    if ((serial->ier & IER_RDA) != 0 && serial->fifo_count > 0) {
-        return serial->fifo_count >= trigger_level(serial) ? IIR_RDA : IIR_TIMEOUT;
+    if ((serial->ier & IER_RDA) != 0 && serial->fifo_count >= trigger_level(serial)) {
+        return IIR_RDA;
+    }
+    if ((serial->ier & IER_RDA) != 0 && serial->has_timed_out) {
+        return IIR_TIMEOUT;
     }
     if ((serial->ier & IER_THRE) != 0 && serial->is_thre_pending) {
         return IIR_THRE;
@@ -63,11 +65,38 @@ static uint8_t pending_interrupt(const struct ser8250 *serial)
     return IIR_NONE;
 }
 
+/* 8.11, A: nobody has put anything into the FIFO, or read it, for as long as this. */
+static uint64_t timeout_ns(const struct ser8250 *serial)
+{
+    uint64_t divisor = serial->divisor != 0 ? serial->divisor : 1;
+    uint64_t bits = 7 + (serial->lcr & LCR_SIZE); /* start, 5 of data, stop */
+
+    bits += (serial->lcr & LCR_STOP) != 0 ? 1 : 0;
+    bits += (serial->lcr & LCR_PARITY) != 0 ? 1 : 0;
+    return TIMEOUT_CHARACTERS * bits * divisor * CLOCKS_A_BIT * 1000000000u / CLOCK_HZ;
+}
+
+/* The timer is for who is told by an interrupt alone. */
+static void watch_fifo(struct ser8250 *serial)
+{
+    uint64_t deadline_ns = 0;
+
+    if (ser8250_has_fifos(serial) && serial->fifo_count > 0 && !serial->has_timed_out) {
+        deadline_ns = serial->touched_ns + timeout_ns(serial);
+        serial->has_timed_out = serial->host->now_ns(serial->slot) >= deadline_ns;
+    }
+    if (serial->has_timed_out || (serial->ier & IER_RDA) == 0) {
+        deadline_ns = 0;
+    }
+    serial->host->timer(serial->slot, 0, deadline_ns);
+}
+
 /* In loopback OUT2 is not connected to the pin (8.8). */
 void ser8250_update(struct ser8250 *serial)
 {
     bool is_let_through = (serial->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2;
 
+    watch_fifo(serial);
     serial->host->intr(serial->slot, 0, is_let_through && pending_interrupt(serial) != IIR_NONE);
 }
 
@@ -80,11 +109,12 @@ static void receive_byte(struct ser8250 *serial, uint8_t byte, bool is_break)
     if (fifo_room(serial) == 0) {
         serial->lsr_errors |= LSR_OE;
         serial->overruns++;
-        if (has_fifos(serial)) {
+        if (ser8250_has_fifos(serial)) {
             return;
         }
         serial->fifo_count = 0;
     }
+    serial->touched_ns = serial->host->now_ns(serial->slot);
     at = (serial->fifo_first + serial->fifo_count) % FIFO_SIZE;
     serial->fifo[at] = byte;
     serial->is_break[at] = is_break;
@@ -98,6 +128,7 @@ static void clear_fifo(struct ser8250 *serial)
 {
     serial->fifo_first = 0;
     serial->fifo_count = 0;
+    serial->has_timed_out = false;
 }
 
 /* The peer obeys RTS as a terminal with a handshake does, but once only: before a driver has set up
@@ -134,14 +165,14 @@ static void drop_interrupt(struct ser8250 *serial)
     serial->host->intr(serial->slot, 0, false);
 }
 
+/* 8.11, C and D: a read ends the timeout, and its time begins anew. */
 static uint8_t read_rbr(struct ser8250 *serial)
 {
     uint8_t byte = serial->fifo[serial->fifo_first % FIFO_SIZE];
 
     if (serial->fifo_count > 0) {
-        if (serial->fifo_count == trigger_level(serial)) {
-            drop_interrupt(serial); /* from here on it is the timeout's */
-        }
+        serial->has_timed_out = false;
+        serial->touched_ns = serial->host->now_ns(serial->slot);
         serial->fifo_first = (serial->fifo_first + 1) % FIFO_SIZE;
         serial->fifo_count--;
         if (serial->fifo_count > 0 && serial->is_break[serial->fifo_first]) {
@@ -161,7 +192,7 @@ static void write_thr(struct ser8250 *serial, uint8_t byte)
         serial->host->stream_write(serial->slot, &byte, 1);
     }
     /* A FIFO raises one interrupt when it is empty, however many bytes went into it. */
-    if (serial->is_thre_pending && !has_fifos(serial)) {
+    if (serial->is_thre_pending && !ser8250_has_fifos(serial)) {
         drop_interrupt(serial);
     }
     serial->is_thre_pending = true; /* sent already */
@@ -236,13 +267,13 @@ static uint8_t read_register(struct ser8250 *serial, uint64_t at)
         if (value == IIR_THRE) {
             serial->is_thre_pending = false; /* 8.6, table IV: reset control */
         }
-        return value | (has_fifos(serial) ? IIR_FIFOS : 0);
+        return value | (ser8250_has_fifos(serial) ? IIR_FIFOS : 0);
     case LCR:
         return serial->lcr;
     case MCR:
         return serial->mcr;
     case LSR:
-        value = line_status(serial);
+        value = ser8250_line_status(serial);
         serial->lsr_errors = 0;
         if (serial->fifo_count > 0) {
             serial->is_break[serial->fifo_first] = false;
@@ -306,6 +337,7 @@ static uint64_t ser8250_read(void *device, uint32_t region, uint64_t offset, uin
     uint64_t value = 0;
 
     (void)region; /* there is one */
+    watch_fifo(serial);
     for (uint32_t i = 0; i < size; i++) {
         value |= (uint64_t)read_register(serial, offset + i) << (8 * i);
     }
@@ -383,6 +415,12 @@ static void ser8250_reset(void *device)
     ser8250_update(serial);
 }
 
+static void ser8250_timer(void *device, uint32_t timer)
+{
+    (void)timer; /* there is one */
+    ser8250_update(device);
+}
+
 static int ser8250_create(const struct vdev_services *host, struct vdev_slot *slot,
                           const struct vdev_config *config, void **device)
 {
@@ -403,34 +441,6 @@ static int ser8250_create(const struct vdev_services *host, struct vdev_slot *sl
     return 0;
 }
 
-static void add_number(vdev_state_fn add, void *context, const char *name, uint64_t number)
-{
-    char text[24];
-
-    (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)number);
-    add(context, name, text);
-}
-
-static void ser8250_state(void *device, vdev_state_fn add, void *context)
-{
-    const struct ser8250 *serial = device;
-    char text[96];
-
-    (void)snprintf(text, sizeof(text), "ier=%02x fcr=%02x lcr=%02x mcr=%02x lsr=%02x msr=%02x",
-                   serial->ier, serial->fcr, serial->lcr, serial->mcr, line_status(serial),
-                   serial->msr);
-    add(context, "registers", text);
-    add_number(add, context, "baud", 115200u / (serial->divisor != 0 ? serial->divisor : 1u));
-    (void)snprintf(text, sizeof(text), "%u of %u%s", serial->fifo_count,
-                   has_fifos(serial) ? FIFO_SIZE : 1u,
-                   serial->is_peer_waiting ? ", more is waiting" : "");
-    add(context, "fifo", text);
-    add_number(add, context, "sent", serial->sent);
-    add_number(add, context, "received", serial->received);
-    add_number(add, context, "overruns", serial->overruns);
-    add_number(add, context, "breaks", serial->breaks);
-}
-
 static const struct vdev_option options[] = {
     {.name = "hostdev",
      .kind = VDEV_OPTION_HOSTDEV,
@@ -449,6 +459,7 @@ static const struct vdev_ops ops = {
     .read = ser8250_read,
     .write = ser8250_write,
     .receive = ser8250_receive,
+    .timer = ser8250_timer,
     .state = ser8250_state,
     .save = ser8250_save,
     .restore = ser8250_restore,
