@@ -312,13 +312,23 @@ static void update_messages(struct pci_function *function, bool is_msix)
     pci_update_intx(function);
 }
 
+/* 6.2.2. A bridge that is no bus master holds messages back, as it should, and nothing else: SeaBIOS
+ * drives disks behind bridges that it never makes one. */
 void pci_function_update_master(struct pci_function *function)
 {
-    bool is_master = (pci_space_get(&function->space, PCI_COMMAND, 2) & PCI_COMMAND_MASTER) != 0 &&
-                     pci_bus_is_master(function->parent);
+    bool is_master = (pci_space_get(&function->space, PCI_COMMAND, 2) & PCI_COMMAND_MASTER) != 0;
+    bool may_send = is_master && pci_bus_is_master(function->parent);
+    bool is_other = is_master != function->is_master && function->ops->mastering != NULL;
 
-    pci_messages_set_master(&function->msix, is_master);
-    pci_messages_set_master(&function->msi, is_master);
+    function->is_master = is_master;
+    if (is_other && !is_master) { /* what it does to its end may send messages */
+        function->ops->mastering(function->context, false);
+    }
+    pci_messages_set_master(&function->msix, may_send);
+    pci_messages_set_master(&function->msi, may_send);
+    if (is_other && is_master) {
+        function->ops->mastering(function->context, true);
+    }
 }
 
 void pci_function_write(struct pci_function *function, uint32_t at, uint32_t size, uint32_t value)

@@ -62,6 +62,10 @@ struct pci_function_ops {
     uint32_t (*extended_read)(void *context, uint32_t at, uint32_t size);
     void (*extended_write)(void *context, uint32_t at, uint32_t size, uint32_t value);
 
+    /* It is a bus master from now on, or no more (6.2.2): before its messages may go, and when they
+     * go no more. It begins as none. The lock is held. NULL: it does not reach into memory. */
+    void (*mastering)(void *context, bool is_master);
+
     /* Bytes `at` to `at` + `size` - 1 of the space may have changed: at a guest's write, and as a
      * whole at power-on. NULL: there are no registers of its own. */
     void (*written)(void *context, uint32_t at, uint32_t size);
@@ -122,6 +126,7 @@ struct pci_function {
     } line_event;
     uint32_t pin; /* 0 INTA; meaningless without has_intx */
     bool has_intx;
+    bool is_master;
     bool is_asserted, is_held, is_intx_off; /* under the lock of lines in pci.c */
 };
 

@@ -363,6 +363,7 @@ int vdev_host_backend_start(struct vdev_slot *slot, uint64_t features,
         return -ENODEV;
     }
     backend->wish.features = features;
+    backend->wish.is_paused = slot->is_mute;
     for (uint32_t i = 0; i < count; i++) {
         const struct vdev_backend_queue *from = &queues[i];
         int call_fd = from->call_fd;

@@ -83,7 +83,8 @@ static void on_timer(uv_poll_t *poll, int status UNUSED, int events UNUSED)
         return; /* set anew in the meantime */
     }
     (void)pthread_mutex_lock(&slot->lock);
-    if (timer->deadline_ns != 0 && vdev_host_now(slot->host) >= timer->deadline_ns) {
+    if (timer->deadline_ns != 0 && !slot->is_mute &&
+        vdev_host_now(slot->host) >= timer->deadline_ns) {
         timer->deadline_ns = 0;
         slot->loaded->ops.timer(slot->device, (uint32_t)(timer - slot->timers));
     }
@@ -171,10 +172,12 @@ static int hold_slot(struct vdev_slot *slot, uint64_t deadline_ns, struct err *e
     return r;
 }
 
-static void release_slot(struct vdev_slot *slot)
+/* What was left undone, unless something else holds it. The slot's lock is held. */
+static void go_on(struct vdev_slot *slot)
 {
-    (void)pthread_mutex_lock(&slot->lock);
-    slot->is_held = false;
+    if (vdev_host_is_still(slot)) {
+        return;
+    }
     vdev_host_release_backend(slot);
     vdev_host_retry_transfers(slot);
     for (uint32_t i = 0; i < slot->timer_count; i++) {
@@ -184,8 +187,37 @@ static void release_slot(struct vdev_slot *slot)
     }
     vdev_host_ring_missed(slot);
     vdev_host_ring_missed_shmem(slot);
+}
+
+static void release_slot(struct vdev_slot *slot)
+{
+    (void)pthread_mutex_lock(&slot->lock);
+    slot->is_held = false;
+    go_on(slot);
     (void)pthread_mutex_unlock(&slot->lock);
     vdev_host_stream_resume(slot);
+}
+
+bool vdev_host_is_master(struct vdev_slot *slot)
+{
+    return !slot->is_mute;
+}
+
+void vdev_host_set_master(struct vdev_slot *slot, bool is_master)
+{
+    (void)pthread_mutex_lock(&slot->lock);
+    if (slot->device != NULL && !is_master) { /* it may finish what it began */
+        vdev_host_image_settle(slot);
+        (void)vdev_host_hold_backend(slot, 0);
+    }
+    slot->is_mute = !is_master;
+    if (slot->device != NULL && is_master) {
+        go_on(slot);
+    }
+    (void)pthread_mutex_unlock(&slot->lock);
+    if (is_master) {
+        vdev_host_stream_resume(slot);
+    }
 }
 
 int vdev_host_hold(struct vdev_host *host, struct err *err)

@@ -247,12 +247,13 @@ static void take_event(struct vdev_slot *slot, uint32_t key)
     if (key >= KEY_SOCKETS) {
         key = vdev_host_take_socket(slot, key - KEY_SOCKETS);
     }
-    if (key < VDEV_EVENTS_MAX && slot->is_held) {
+    if (key < VDEV_EVENTS_MAX && vdev_host_is_still(slot)) {
         slot->events->missed |= UINT64_C(1) << key;
-    } else if (key < VDEV_EVENTS_MAX) {
-        slot->loaded->ops.event(slot->device, key);
-    } else {
+    }
+    if (key >= VDEV_EVENTS_MAX) {
         vdev_host_take_transfers(slot);
+    } else if (!slot->is_held) {
+        slot->loaded->ops.event(slot->device, key);
     }
     if (slot->image != NULL) {
         submit_transfers(slot);

@@ -39,9 +39,15 @@ static void on_placed(void *context, enum bus_space space, uint32_t region, uint
     vdev_host_place_shmem(context, region, address, is_there);
 }
 
+static void on_mastering(void *context, bool is_master)
+{
+    vdev_host_set_master(context, is_master);
+}
+
 static const struct pci_function_ops function_ops = {
     .access = vdev_host_access,
     .placed = on_placed,
+    .mastering = on_mastering,
     .config_read = on_config_read,
     .config_write = on_config_write,
 };
@@ -132,6 +138,7 @@ int vdev_host_pci_function(struct vdev_slot *slot, const struct vdev_pci_functio
     if (add_function(slot, &known, &err) != 0) {
         return vdev_host_services.fail(slot, NULL, "%s", err.msg);
     }
+    slot->is_mute = true; /* as all functions at power-on */
     return 0;
 }
 

@@ -114,6 +114,7 @@ struct vdev_slot {
     struct pci_function *function; /* of PCI; NULL: it is none */
     bool is_high[VDEV_LINES_MAX];  /* the interrupt lines, as the device has them */
     bool is_held;                  /* the VM is paused: nothing begins; under the lock */
+    bool is_mute;                  /* on PCI, and no bus master; under the lock */
     struct vdev_timer timers[VDEV_TIMERS_MAX];
     uint32_t timer_count;         /* that were opened */
     uint32_t open_handles;        /* that the loop has not yet closed */
@@ -281,6 +282,17 @@ void vdev_host_close_timers(struct vdev_slot *slot);
 void vdev_host_set_intr(struct vdev_slot *slot, uint32_t line, bool is_high);
 void vdev_host_legacy_route(struct vdev_slot *slot, bool is_taken);
 void vdev_host_set_timer(struct vdev_slot *slot, uint32_t timer, uint64_t deadline_ns);
+
+/* Whether it begins nothing that reaches into memory. The slot's lock is held. */
+static inline bool vdev_host_is_still(const struct vdev_slot *slot)
+{
+    return slot->is_held || slot->is_mute;
+}
+
+/* The function is a bus master from now on, or no more: then nothing is in flight when this
+ * returns, and doorbells that are rung meanwhile ring once more afterwards. And the service. */
+void vdev_host_set_master(struct vdev_slot *slot, bool is_master);
+bool vdev_host_is_master(struct vdev_slot *slot);
 
 /* The clocks: of devices, in ns, and UTC. */
 uint64_t vdev_host_now(const struct vdev_host *host);

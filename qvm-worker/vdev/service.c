@@ -315,4 +315,5 @@ const struct vdev_services vdev_host_services = {
     .socket_shut = vdev_host_socket_shut,
     .socket_close = vdev_host_socket_close,
     .socket_connect = vdev_host_socket_connect,
+    .is_master = vdev_host_is_master,
 };

@@ -135,7 +135,7 @@ static size_t on_stream(void *context, const uint8_t *data, size_t count)
     size_t n;
 
     (void)pthread_mutex_lock(&slot->lock);
-    n = slot->is_held ? 0 : slot->loaded->ops.receive(slot->device, data, count);
+    n = vdev_host_is_still(slot) ? 0 : slot->loaded->ops.receive(slot->device, data, count);
     (void)pthread_mutex_unlock(&slot->lock);
     return n;
 }

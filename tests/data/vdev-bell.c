@@ -1,11 +1,16 @@
-/* A PCI function that is rung and wants interrupts: vector 0 three times, and vector 1. */
+/* A PCI function that is rung and wants interrupts: vector 0 three times, and vector 1. It counts
+ * how often it heard that, at HEARD, and says at MASTER whether it is a bus master. */
 #include <stdlib.h>
 
 #include <qvm/vdev.h>
 
+#define HEARD  16u
+#define MASTER 20u
+
 struct bell {
     const struct vdev_services *host;
     struct vdev_slot *slot;
+    uint32_t heard;
 };
 
 static int bell_create(const struct vdev_services *host, struct vdev_slot *slot,
@@ -48,8 +53,12 @@ static void bell_reset(void *device)
 
 static uint64_t bell_read(void *device, uint32_t region, uint64_t offset, uint32_t size)
 {
-    (void)device;
-    return region + offset + size;
+    const struct bell *bell = device;
+
+    if (offset == MASTER) {
+        return bell->host->is_master(bell->slot);
+    }
+    return offset == HEARD ? bell->heard : region + offset + size;
 }
 
 /* Past the doorbell: one vector, at once. */
@@ -68,6 +77,7 @@ static void bell_event(void *device, uint32_t event)
 {
     struct bell *bell = device;
 
+    bell->heard++;
     for (uint32_t i = 0; i < 3; i++) {
         (void)bell->host->vector(bell->slot, 0);
     }

@@ -205,6 +205,11 @@ static bool fake_has_vectors(struct vdev_slot *slot)
     return slot->has_messages;
 }
 
+static bool fake_is_master(struct vdev_slot *slot)
+{
+    return !slot->is_mute;
+}
+
 static void fake_message(struct vdev_slot *slot, uint64_t address, uint32_t data)
 {
     slot->message_count++;
@@ -287,6 +292,7 @@ const struct vdev_services fake_slot_services = {
     .network_is_up = fake_slot_network_is_up,
     .queue_send = fake_slot_queue_send,
     .queue_receive = fake_slot_queue_receive,
+    .is_master = fake_is_master,
     .put = fake_put,
     .get = fake_get,
 };

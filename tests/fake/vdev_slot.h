@@ -113,6 +113,7 @@ struct vdev_slot {
     uint8_t caps[VDEV_CAPS_MAX][VDEV_CAP_SIZE_MAX]; /* data of each, behind id and link */
     struct vdev_cap cap_rows[VDEV_CAPS_MAX];
     struct vdev_bar bar_rows[VDEV_BARS_MAX];
+    bool is_mute;      /* the guest does not let it be a bus master */
     bool has_messages; /* MSI-X is enabled */
     unsigned messages[VDEV_VECTORS_MAX];
 

@@ -132,6 +132,12 @@ class EntropyTest(VirtioTest):
         self.assertEqual(said.count("storm: 3000 rounds, device 4 of 4"), 3, said)
         self.assertIn("rng: 16 bytes:", said)
 
+    def test_who_is_no_bus_master_reaches_no_memory_until_it_is_one(self):
+        said = self.run_guest("virtio-entropy loc pci:0:3.0",
+                              *(f"master {place}" for place in ON_PCI.values()))
+        self.assertEqual(said.count("master: nothing before"), len(ON_PCI), said)
+        self.assertEqual(said.count("master: an answer after"), len(ON_PCI), said)
+
 
 PRIME = 0x9E3779B97F4A7C15
 

@@ -9,6 +9,8 @@
 
 #define DEV     DEVFN(3, 0)
 #define BELL    PCI_MEMORY_START
+#define HEARD   (BELL + 16)
+#define MASTER  (BELL + 20)
 #define ADDRESS 0xfee02000u
 #define DATA    0x4140u
 #define TWO     0x10u /* messages, in MSI's control */
@@ -103,6 +105,41 @@ START_TEST(what_is_rung_while_the_vm_is_paused_is_heard_afterwards)
 }
 END_TEST
 
+/* PCI 3.0, 6.2.2 */
+START_TEST(what_is_rung_while_the_function_is_no_bus_master_is_heard_once_more_afterwards)
+{
+    set_up();
+    ck_assert_uint_eq(in(BUS_MEMORY, MASTER, 4), 1);
+    for (uint32_t round = 0; round < 2; round++) {
+        config_out(DEV, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+        ck_assert_uint_eq(in(BUS_MEMORY, MASTER, 4), 0);
+        out(BUS_MEMORY, BELL, 4, 1);
+        (void)uv_run(&loop, UV_RUN_NOWAIT);
+        ck_assert_uint_eq(in(BUS_MEMORY, HEARD, 4), 2 * round + 1);
+        ck_assert_int_eq(vdev_host_hold(host, &err), 0);
+        be_master(DEV);
+        (void)uv_run(&loop, UV_RUN_NOWAIT);
+        ck_assert_uint_eq(in(BUS_MEMORY, HEARD, 4), 2 * round + 1); /* the pause is left */
+        vdev_host_release(host);
+        (void)uv_run(&loop, UV_RUN_NOWAIT);
+        ck_assert_uint_eq(in(BUS_MEMORY, HEARD, 4), 2 * round + 2);
+    }
+    config_out(DEV, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    out(BUS_MEMORY, BELL, 4, 1);
+    ck_assert_int_eq(vdev_host_hold(host, &err), 0);
+    vdev_host_release(host); /* a pause that ends makes nobody a master */
+    (void)uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_uint_eq(in(BUS_MEMORY, HEARD, 4), 5);
+    ck_assert_uint_eq(in(BUS_MEMORY, MASTER, 4), 0);
+    be_master(DEV);
+    pci_reset(pci); /* nor does power-on */
+    config_out(DEV, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    ck_assert_uint_eq(in(BUS_MEMORY, MASTER, 4), 0);
+    tear_down();
+}
+END_TEST
+
 UNIT_MAIN("vdev host on PCI", a_vector_that_an_event_wants_often_is_sent_once,
           a_vector_that_a_register_wants_is_sent_at_once,
-          what_is_rung_while_the_vm_is_paused_is_heard_afterwards)
+          what_is_rung_while_the_vm_is_paused_is_heard_afterwards,
+          what_is_rung_while_the_function_is_no_bus_master_is_heard_once_more_afterwards)

@@ -153,7 +153,8 @@ void virtio_need_reset(struct virtio *virtio)
 bool virtio_is_live(const struct virtio *virtio, uint32_t queue)
 {
     return (virtio->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) == VIRTIO_DRIVER_OK &&
-           queue < virtio->type->queue_count && virtio->queues[queue].is_enabled;
+           virtio->host->is_master(virtio->slot) && queue < virtio->type->queue_count &&
+           virtio->queues[queue].is_enabled;
 }
 
 bool virtio_take(struct virtio *virtio, uint32_t queue, struct virtq_chain *chain)

@@ -187,6 +187,11 @@ static bool wait_for(uint16_t index)
     return true;
 }
 
+bool virtio_is_done(void)
+{
+    return used->index == available->index;
+}
+
 bool virtio_wait_all(void)
 {
     uint16_t index = available->index;

@@ -32,6 +32,9 @@ uint32_t virtio_request(const struct virtio_piece *pieces, unsigned count);
 void virtio_offer(const struct virtio_piece *pieces, unsigned count);
 bool virtio_wait_all(void);
 
+/* Whether the device has used all that was offered. */
+bool virtio_is_done(void);
+
 /* Ring the doorbell of queue 0; reset the device, and wait until that is done. */
 void virtio_notify(void);
 void virtio_stop(void);
@@ -41,6 +44,7 @@ uint32_t virtio_config(uint32_t offset);
 /* The words of commands.c. */
 void virtio_command_rng(const char *arguments);
 void virtio_command_blk(const char *arguments);
+void virtio_command_master(const char *arguments);
 void virtio_command_storm(const char *arguments);
 
 #endif

@@ -75,6 +75,36 @@ void virtio_command_rng(const char *arguments)
     print("\n");
 }
 
+/* master ADDRESS GSI: a request of random bytes while the device is no bus master, which it answers
+ * when it is one again. */
+void virtio_command_master(const char *arguments)
+{
+    const struct virtio_piece piece = {VIRTIO_BUFFER, RNG_MAX, true};
+    volatile uint64_t *bytes = (volatile uint64_t *)VIRTIO_BUFFER;
+    bool is_touched = false;
+    uint64_t address;
+    uint8_t gsi;
+
+    if (!parse_place(&arguments, &address, &gsi) || !virtio_open(address, VIRTIO_ID_RNG, gsi) ||
+        !virtio_set_master(false)) {
+        return;
+    }
+    for (unsigned i = 0; i < RNG_MAX / sizeof(*bytes); i++) {
+        bytes[i] = 0;
+    }
+    virtio_offer(&piece, 1);
+    virtio_notify();
+    timer_start();
+    timer_wait(QUIET_TICKS);
+    timer_stop();
+    for (unsigned i = 0; i < RNG_MAX / sizeof(*bytes); i++) {
+        is_touched = is_touched || bytes[i] != 0;
+    }
+    print("master: %s before\n", virtio_is_done() || is_touched ? "an answer" : "nothing");
+    (void)virtio_set_master(true);
+    print("master: %s after\n", virtio_wait_all() && bytes[0] != 0 ? "an answer" : "nothing");
+}
+
 /* One request of a disk; returns its status byte, 255: it did not end. */
 static uint8_t blk(uint32_t type, uint64_t sector, uint32_t size)
 {

@@ -6,7 +6,13 @@
 
 enum { PORT_ADDRESS = 0xcf8, PORT_DATA = 0xcfc, PCI_DEVICES = 32 };
 enum { PCI_IDS = 0, PCI_COMMAND = 4, PCI_BAR = 0x10, PCI_CAPABILITIES = 0x34, PCI_LINE = 0x3c };
-enum { COMMAND_MEMORY_MASTER = 6, CAP_VENDOR = 0x09, CAP_MSIX = 0x11, MSIX_ENABLE = 0x8000 };
+enum {
+    COMMAND_MEMORY = 2,
+    COMMAND_MEMORY_MASTER = 6,
+    CAP_VENDOR = 0x09,
+    CAP_MSIX = 0x11,
+    MSIX_ENABLE = 0x8000
+};
 enum { CAP_COMMON = 1, CAP_NOTIFY = 2, CAP_ISR = 3, CAP_CONFIG = 4, CAP_ACCESS = 5 };
 enum { QUEUE_VECTOR = 26, MMIO_REGISTERS = 0x1fc };
 
@@ -94,6 +100,14 @@ bool virtio_find(uint64_t where)
     pci_set(PCI_COMMAND, COMMAND_MEMORY_MASTER);
     find_structures();
     return common != 0 && notify != 0 && isr != 0;
+}
+
+bool virtio_set_master(bool is_master)
+{
+    if (is_pci) {
+        pci_set(PCI_COMMAND, is_master ? COMMAND_MEMORY_MASTER : COMMAND_MEMORY);
+    }
+    return is_pci;
 }
 
 static uint32_t get(uint64_t at, uint32_t size)

@@ -19,6 +19,9 @@ enum { VIRTIO_DEVICE_AREA = 0xa0, VIRTIO_CONFIG = 0x100 };
  * on PCI bus 0. False: there is none. */
 bool virtio_find(uint64_t where);
 
+/* On PCI: have it be a bus master, or none. False: it is not on PCI. */
+bool virtio_set_master(bool is_master);
+
 uint32_t virtio_get(uint32_t at);
 void virtio_set(uint32_t at, uint32_t value);
 

@@ -376,6 +376,14 @@ struct vdev_services {
     /* Connect to who listens at PATH_PORT: a handle, and when socket_next gives that, sending
      * nothing tells: 0: it is connected; else it is to be closed. -EMFILE; -ENOTCONN: never. */
     int (*socket_connect)(struct vdev_slot *slot, uint32_t port);
+
+    /* ---- PCI, once more ---- */
+
+    /* Whether the guest lets the function be a bus master (PCI 3.0, 6.2.2); true elsewhere. A
+     * device that is none leaves guest memory alone. Before it becomes none its transfers end and a
+     * back end outside stops; while it is none no timer goes off and nothing is received; events
+     * that come meanwhile come once more when it is one again. */
+    bool (*is_master)(struct vdev_slot *slot);
 };
 
 /* For the state operation: one named value, shown by `qvmctl show` and at SIGUSR1. */
