@@ -116,6 +116,17 @@ class BootTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, rb"^RLWS\r\n-- qvm: [^\n]* --\r\nRLWS$")
 
+    def test_each_half_of_a_pam_register_opens_its_own_segment_below_1_mib(self):
+        # The second start finds all of them closed again.
+        done = subprocess.run(
+            [QVM, "system", "boot", "ram", "16M", "rom", "fffe0000,128K", "set", "acpi", "reduced",
+             "load", f"fffff000,{GUESTS}/guest.rom", "vdev", "ser8250", "hostdev", "-",
+             "vdev", "pci-dummy"],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, cwd=self.directory,
+            env=ENV, check=False)
+        self.assertRegex(done.stdout, rb"^RLWP\r\n-- qvm: [^\n]* --\r\nRLWP$")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_a_rom_over_the_firmware_area_takes_no_writes_and_has_the_tables(self):
         done = subprocess.run(
             [QVM, "system", "boot", "ram", "0,640K", "rom", "0xc0000,0x40000", "ram", "100000,16M",
