@@ -5,6 +5,7 @@
 
 #include "proto/base/err.h"
 #include "qvm-worker/plan/plan.h"
+#include "qvm-worker/vdev/host.h"
 
 /* An earlier qvmd places no vCPUs. */
 static int check_placement(const struct plan *plan, struct err *err)
@@ -31,6 +32,12 @@ static int check_commands(const struct plan *plan, struct err *err)
     for (uint32_t i = 0; i < plan->need_count; i++) {
         const struct plan_need *need = &plan->needs[i];
 
+        if (need->device != NULL && need->device->delayed_where != NULL) {
+            return err_set(err, -ENOEXEC,
+                           "%s: 'delayed' is for qvm on the command line; have '%s' there when the "
+                           "guest starts, or name a FIFO",
+                           need->device->delayed_where, need->id);
+        }
         if (need->id[0] == '|') {
             return err_set(err, -ENOEXEC,
                            "%s: 'hostdev \"|COMMAND\"' is for qvm on the command line; name a FIFO "

@@ -16,11 +16,13 @@
 #include "proto/base/log.h"
 #include "proto/base/tap.h"
 #include "qvm-worker/control/command.h"
+#include "qvm-worker/control/delayed.h"
 #include "qvm-worker/control/listen.h"
 #include "qvm-worker/control/spare_memory.h"
 #include "qvm-worker/hostmem/hostmem.h"
 #include "qvm-worker/plan/plan.h"
 #include "qvm-worker/ports/ports.h"
+#include "qvm-worker/vdev/host.h"
 #include "qvm-worker/vfio/open.h"
 
 #define TAP    "tap:"
@@ -77,17 +79,12 @@ static int open_file(const struct plan_need *need, int *fd, struct err *err)
 }
 
 /* A terminal, FIFO or file for a serial line; a file is made if need be, and has one writer. */
-static int open_stream(const struct plan_need *need, int *fd, struct err *err)
+static int open_end(const struct plan_need *need, int *fd, struct err *err)
 {
     int access = !need->is_writable ? O_RDONLY : need->is_readable ? O_RDWR : O_WRONLY;
     int create = need->is_writable && !need->is_readable ? O_CREAT | O_APPEND : 0;
     struct stat stat;
 
-    if (need->id[0] == '|') {
-        int r = command_start(need->id + 1, need->is_readable, fd);
-
-        return r == 0 ? 0 : err_sys(err, r, "%s: cannot run '%s'", need->where, need->id + 1);
-    }
     *fd = open(need->id, access | create | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
     if (*fd < 0 && errno == ENXIO) { /* a FIFO nobody reads yet */
         *fd = open(need->id, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -103,6 +100,35 @@ static int open_stream(const struct plan_need *need, int *fd, struct err *err)
         return err_set(err, -EBUSY, "%s: somebody else writes '%s'", need->where, need->id);
     }
     return 0;
+}
+
+/* Of struct delayed. */
+static int try_end(const void *context, struct err *err)
+{
+    auto_close int fd = -1;
+    int r = open_end(context, &fd, err);
+
+    return r == 0 ? take_fd(&fd) : r;
+}
+
+static int open_stream(const struct plan_need *need, int *fd, struct err *err)
+{
+    const struct delayed delayed = {.open = try_end,
+                                    .context = need,
+                                    .can_read = need->is_readable,
+                                    .can_write = need->is_writable,
+                                    .seconds = need->device->delay_s};
+    int r;
+
+    if (need->id[0] == '|') {
+        r = command_start(need->id + 1, need->is_readable, fd);
+        return r == 0 ? 0 : err_sys(err, r, "%s: cannot run '%s'", need->where, need->id + 1);
+    }
+    if (need->device->delayed_where != NULL) {
+        r = delayed_start(&delayed, fd);
+        return r == 0 ? 0 : err_sys(err, r, "%s: no process waits for '%s'", need->where, need->id);
+    }
+    return open_end(need, fd, err);
 }
 
 static int open_logger(const struct plan_need *need, int *fd, struct err *err)

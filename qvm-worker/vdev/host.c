@@ -63,6 +63,7 @@ void vdev_host_free_slot(struct vdev_slot *slot)
     free(slot->connects);
     free(slot->values);
     free(slot->where);
+    free(slot->delayed_where);
     if (slot->has_lock) {
         (void)pthread_mutex_destroy(&slot->lock); /* nobody holds it */
     }

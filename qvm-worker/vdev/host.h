@@ -91,12 +91,14 @@ enum vdev_host_need_kind {
 
 struct vdev_host_need {
     enum vdev_host_need_kind kind;
-    bool can_read, can_write; /* COMMAND: exactly one of them; can_write is the command's input */
-    const char *path;         /* a relative one is relative to the file that `where` names */
-    const char *where;        /* FILE:LINE */
-    const char *device;       /* the vdev's name */
-    const char *format;       /* HELPER: of the image; "fs": a folder */
-    uint32_t count;           /* TAP: descriptors, one of each queue */
+    bool can_read, can_write;  /* COMMAND: exactly one of them; can_write is the command's input */
+    const char *path;          /* a relative one is relative to the file that `where` names */
+    const char *where;         /* FILE:LINE */
+    const char *device;        /* the vdev's name */
+    const char *format;        /* HELPER: of the image; "fs": a folder */
+    const char *delayed_where; /* FILE, a stream: FILE:LINE of `delayed`, or NULL */
+    uint32_t delay_s;          /* how long it may be late; UINT32_MAX: for ever */
+    uint32_t count;            /* TAP: descriptors, one of each queue */
 };
 
 /* The need after `previous` (NULL: the first), or NULL after the last. The console is none. The

@@ -325,7 +325,7 @@ int vdev_host_refused_arguments(const char *word, const char **why)
         {"sched", 1,
          "what comes in for it is handled on the qvm's control thread, which all share"},
         {"hostvector", 1, "no process of Linux is told of interrupts by their vector"},
-        {"delayed", 1, "a qvm opens nothing once its guest runs: make the host's end first"},
+        {"delayed", 1, "it is for vdevs with a stream; have a disk there when the VM starts"},
         {"legacy", 0, "it has the interface of virtio 1.x, not that of 0.9.5"},
     };
 
@@ -360,6 +360,9 @@ static int read_option(struct vdev_slot *slot, const struct vdev_host_option *op
     }
     if (strcmp(option->word, "batch") == 0 && loaded->hostdev_option != UINT32_MAX) {
         return vdev_host_read_batch(slot, option, err);
+    }
+    if (strcmp(option->word, "delayed") == 0 && loaded->hostdev_option != UINT32_MAX) {
+        return vdev_host_read_delayed(slot, option, err);
     }
     for (uint32_t i = 0; i < loaded->option_count; i++) {
         if (strcmp(option->word, loaded->module.options[i].name) == 0) {
@@ -467,6 +470,7 @@ int vdev_host_read_options(struct vdev_slot *slot, const struct vdev_host_option
     for (size_t i = 0; i < option_count && r == 0; i++) {
         r = read_option(slot, &options[i], err);
     }
+    vdev_host_settle_delayed(slot);
     r = r == 0 ? vdev_host_settle_network(slot, err) : r;
     return r == 0 ? settle_regions(slot, err) : r;
 }

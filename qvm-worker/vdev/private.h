@@ -87,7 +87,9 @@ struct vdev_slot {
     struct slot_stream streams[STREAM_COUNT]; /* output, or both ways; input of its own */
     bool has_hostdev;                         /* the configuration gives one */
     uint64_t batch_ms;                        /* `batch`; 0: none */
-    struct vdev_host_need image_need;         /* without a path: the option was not given */
+    char *delayed_where;                      /* FILE:LINE of `delayed`, or NULL */
+    uint32_t delay_s;
+    struct vdev_host_need image_need; /* without a path: the option was not given */
     enum image_keep image_keep;
     enum image_format image_format;
     const char *image_format_name;            /* as `format` says; NULL: nothing */
@@ -206,11 +208,14 @@ void vdev_host_listen_stream(struct vdev_slot *slot); /* once the device is ther
 void vdev_host_close_stream(struct vdev_slot *slot);
 void vdev_host_stream_write(struct vdev_slot *slot, const uint8_t *data, size_t size);
 
-/* The words `hostdev` and `batch`. */
+/* The words `hostdev`, `batch` and `delayed`; when all options are read, which it is for. */
 int vdev_host_read_hostdev(struct vdev_slot *slot, const struct vdev_value *value, bool is_fallback,
                            struct err *err);
 int vdev_host_read_batch(struct vdev_slot *slot, const struct vdev_host_option *option,
                          struct err *err);
+int vdev_host_read_delayed(struct vdev_slot *slot, const struct vdev_host_option *option,
+                           struct err *err);
+void vdev_host_settle_delayed(struct vdev_slot *slot);
 
 /* The stream that the device is typed from, and the one that it says to; NULL: none. */
 const struct slot_stream *vdev_host_input(const struct vdev_slot *slot);

@@ -1,6 +1,7 @@
 /* The streams of a device: what it says goes to the console, a file or a command, and what it is
  * typed comes from there. `hostdev <A hostdev >B` are two. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/base/cleanup.h"
@@ -10,6 +11,7 @@
 #include "qvm-worker/vdev/private.h"
 
 #define BATCH_MAX_US 10000000u
+#define DELAY_MAX_S  86400u
 #define US_PER_MS    1000u
 #define FLUSH_MS     100u /* for who reads slowly what a guest said at its end */
 
@@ -84,6 +86,39 @@ int vdev_host_read_batch(struct vdev_slot *slot, const struct vdev_host_option *
     }
     slot->batch_ms = (us + US_PER_MS - 1) / US_PER_MS;
     return 0;
+}
+
+int vdev_host_read_delayed(struct vdev_slot *slot, const struct vdev_host_option *option,
+                           struct err *err)
+{
+    const char *text = option->argument;
+    bool is_forever = strcmp(text, "forever") == 0;
+    uint64_t seconds = UINT32_MAX;
+
+    if (!is_forever && (conf_parse_number(text, strlen(text), CONF_DECIMAL, &seconds) != 0 ||
+                        seconds > DELAY_MAX_S)) {
+        return err_set(err, -EINVAL,
+                       "%s: delayed '%s' is neither 'forever' nor a number of seconds up to %u",
+                       option->where, text, DELAY_MAX_S);
+    }
+    free(slot->delayed_where);
+    slot->delayed_where = strdup(option->where);
+    slot->delay_s = (uint32_t)seconds;
+    return slot->delayed_where != NULL ? 0
+                                       : err_set(err, -ENOMEM, "no memory for a vdev's options");
+}
+
+/* What is there anyway, the console and commands, is not waited for. */
+void vdev_host_settle_delayed(struct vdev_slot *slot)
+{
+    for (uint32_t i = 0; i < STREAM_COUNT; i++) {
+        struct slot_stream *stream = &slot->streams[i];
+
+        if (stream->kind == STREAM_GRANTED && stream->need.kind == VDEV_HOST_NEED_FILE) {
+            stream->need.delayed_where = slot->delayed_where;
+            stream->need.delay_s = slot->delay_s;
+        }
+    }
 }
 
 const struct slot_stream *vdev_host_input(const struct vdev_slot *slot)

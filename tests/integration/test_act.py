@@ -309,6 +309,12 @@ class ActTest(QvmdTest):
         self.assertRegex(message, r"^b\.qvmconf:\d+: 'hostdev \"\|COMMAND\"' is for qvm on the")
         self.assertFalse(os.path.exists(touched))
 
+    def test_no_end_of_a_serial_line_is_waited_for_while_a_guest_runs(self):
+        message = self.refused("config-error", "guest.start", name="b", definition=bare(
+            "b", more="hostdev >/nowhere/said delayed forever\n"))
+        self.assertRegex(message, r"^b\.qvmconf:\d+: 'delayed' is for qvm on the command line; have "
+                         r"'/nowhere/said' there when the guest starts")
+
     def test_ports_and_memory_by_address_are_for_a_qvm_alone(self):
         for place, words in (("io:e0,4", "qvmd gives no ports of the host"),
                              ("mem:c8000000,4K,rw", "qvmd gives no memory of the host by address")):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """qvm alone, with a guest: exit statuses, pipes, signals, where vCPUs run, the terminal."""
 
+import contextlib
 import os
 import pty
 import shutil
@@ -57,6 +58,59 @@ class RunTest(AloneTest):
                 self.put("deaf.qvmconf", BARE + f'hostdev >"|{command}"\n'
                          'cmdline "run=flood_100,poweroff"\n')
                 self.assertEqual(self.run_qvm("@deaf.qvmconf").returncode, 0)
+
+    def test_ends_of_a_serial_line_that_come_later_are_waited_for(self):
+        self.put("late.qvmconf", BARE + "hostdev >late/said hostdev <late/typed delayed forever\n")
+        qvm = self.start("@late.qvmconf")
+        late = os.path.join(self.directory, "late")
+        os.mkdir(late)
+        os.mkfifo(os.path.join(late, "typed"))
+        self.wait_for_text(os.path.join(late, "said"), "\n> ")  # nothing that was said is lost
+        with open(os.path.join(late, "said"), "rb") as file:
+            self.assertIn(BANNER, file.read())
+        with open(os.path.join(late, "typed"), "r+b", buffering=0) as typed:
+            typed.write(b"echo heard\r")
+            self.wait_for_text(os.path.join(late, "said"), "\nheard\r\n> ")
+            typed.write(b"poweroff\r")
+            self.assertEqual(qvm.wait(30), 0)
+
+    def test_an_end_that_is_given_up_holds_no_guest_up(self):
+        self.put("never.qvmconf", BARE + "hostdev >never/said delayed 0\n")
+        qvm = self.start("@never.qvmconf")
+        told = self.read_until(qvm.stderr.fileno(), b"given up").decode()
+        self.assertRegex(told, r"never\.qvmconf:\d+: cannot open '\S*/never/said'")
+        qvm.terminate()  # the guest is up, and hears the power button
+        self.assertEqual(qvm.wait(30), 0)
+
+    def test_who_waits_for_an_end_has_nothing_of_the_qvm_and_ends_with_it(self):
+        self.put("gone.qvmconf", BARE + "hostdev >never/said delayed forever\n")
+        qvm = self.start("@gone.qvmconf")
+        waiting = self.eventually_finds("delayed", qvm.pid)
+        fds = [os.readlink(f"/proc/{waiting}/fd/{fd}") for fd in os.listdir(f"/proc/{waiting}/fd")]
+        self.assertEqual(len([fd for fd in fds if fd.startswith("socket:")]), 1, fds)
+        self.assertFalse([fd for fd in fds if "kvm" in fd or "memfd" in fd], fds)
+        qvm.kill()
+        qvm.wait(30)
+        end = time.monotonic() + 30
+        while os.path.exists(f"/proc/{waiting}"):
+            self.assertLess(time.monotonic(), end, "it goes on without its qvm")
+            time.sleep(0.05)
+
+    def eventually_finds(self, name, qvm):
+        """The process of that name in the folder where this qvm runs, when it has all but one
+        descriptor closed."""
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            for pid in filter(str.isdigit, os.listdir("/proc")):
+                with contextlib.suppress(OSError):
+                    with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+                        is_it = file.read().strip() == name
+                    if is_it and os.readlink(f"/proc/{pid}/cwd") == self.directory and \
+                            len(os.listdir(f"/proc/{pid}/fd")) <= 2:
+                        return int(pid)
+            time.sleep(0.05)
+        self.fail(f"no process '{name}' of qvm {qvm}")
+        return 0
 
     def test_a_file_that_others_truncate_goes_on_at_its_new_end(self):
         self.put("file.qvmconf", BARE + "hostdev >said hostdev <typed\n")

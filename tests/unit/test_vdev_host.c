@@ -138,9 +138,10 @@ static const struct {
     {"hostvector", "33", NULL,
      "g:10: 'hostvector' of a vdev is not supported: no process of Linux is told of interrupts by "
      "their vector"},
-    {"delayed", "forever", NULL,
-     "g:10: 'delayed' of a vdev is not supported: a qvm opens nothing once its guest runs: make "
-     "the host's end first"},
+    {"delayed", "soon", NULL,
+     "g:10: delayed 'soon' is neither 'forever' nor a number of seconds up to 86400"},
+    {"delayed", "86401", NULL,
+     "g:10: delayed '86401' is neither 'forever' nor a number of seconds up to 86400"},
     {"batch", "soon", NULL, "g:10: batch 'soon' is not a number of microseconds up to 10000000"},
     {"batch", "10000001", NULL,
      "g:10: batch '10000001' is not a number of microseconds up to 10000000"},
