@@ -312,8 +312,8 @@ static void update_messages(struct pci_function *function, bool is_msix)
     pci_update_intx(function);
 }
 
-/* 6.2.2. A bridge that is no bus master holds messages back, as it should, and nothing else: SeaBIOS
- * drives disks behind bridges that it never makes one. */
+/* 6.2.2. A bridge that is no bus master holds messages back, as it should, and nothing else:
+ * SeaBIOS drives disks behind bridges that it never makes one. */
 void pci_function_update_master(struct pci_function *function)
 {
     bool is_master = (pci_space_get(&function->space, PCI_COMMAND, 2) & PCI_COMMAND_MASTER) != 0;

@@ -379,10 +379,9 @@ struct vdev_services {
 
     /* ---- PCI, once more ---- */
 
-    /* Whether the guest lets the function be a bus master (PCI 3.0, 6.2.2); true elsewhere. A
-     * device that is none leaves guest memory alone. Before it becomes none its transfers end and a
-     * back end outside stops; while it is none no timer goes off and nothing is received; events
-     * that come meanwhile come once more when it is one again. */
+    /* Whether the guest lets the function be a bus master (PCI 3.0, 6.2.2); true elsewhere. Who
+     * is none leaves guest memory alone: transfers have ended, a back end has stopped, no timer
+     * goes off, nothing is received, and events that come meanwhile come once more afterwards. */
     bool (*is_master)(struct vdev_slot *slot);
 };
 
