@@ -62,7 +62,7 @@ struct command {
 _Static_assert(sizeof(struct command) == 128, "as firmware reads it");
 
 struct script {
-    const uint8_t *area;
+    uint8_t *area;
     uint32_t size; /* that the tables take: the XSDT is the last of them */
     uint32_t count;
     bool is_full;
@@ -104,11 +104,13 @@ static void relocate(struct script *script, const char *in, uint32_t offset, uin
     command->pointer.size = size;
 }
 
+/* The sum is zero until firmware makes it: SeaBIOS adds to what is there, EDK II does not look. */
 static void sum_up(struct script *script, const char *file, uint32_t at, uint32_t start,
                    uint32_t size)
 {
     struct command *command = next(script, COMMAND_CHECKSUM);
 
+    script->area[at] = 0;
     (void)snprintf(command->checksum.file, FIRMWARE_FILE_NAME_SIZE, "%s", file);
     command->checksum.at = at;
     command->checksum.start = start;
@@ -165,7 +167,7 @@ static void make(struct script *script)
     sum_up(script, FILE_RSDP, RSDP_CHECKSUM_2, 0, RSDP_SIZE);
 }
 
-int firmware_tables_add(struct firmware_files *files, const uint8_t *area, uint32_t size,
+int firmware_tables_add(struct firmware_files *files, uint8_t *area, uint32_t size,
                         struct err *err)
 {
     struct script script = {.area = area};

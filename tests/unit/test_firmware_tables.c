@@ -69,7 +69,8 @@ static uint8_t sum(const uint8_t *bytes, uint64_t size)
     return total;
 }
 
-/* As SeaBIOS' romfile_loader.c does. */
+/* As SeaBIOS' romfile_loader.c does, and as EDK II's QemuFwCfgAcpi.c: one takes a sum from what is
+ * there, the other puts it there. */
 static void obey(const uint8_t *command)
 {
     const char *name = (const char *)command + 4;
@@ -93,6 +94,7 @@ static void obey(const uint8_t *command)
     case 3:
         at = (uint32_t)field(command, 60, 4);
         ck_assert_uint_le(field(command, 64, 4) + field(command, 68, 4), file->size);
+        ck_assert_uint_eq(file->bytes[at], 0);
         file->bytes[at] = (uint8_t)(file->bytes[at] - sum(file->bytes + field(command, 64, 4),
                                                           field(command, 68, 4)));
         break;
