@@ -24,6 +24,11 @@ echo "a second device_del: $?"
 lab-ask make-coffee
 echo "an unknown word: $?"
 lab-ask qmp '{"execute": "query-status"}'
+address=$(sed -n 's/ D panic_timeout$//p' /proc/kallsyms)
+lab-ask poke "0x$address" 2a000000
+echo "poked $(cat /proc/sys/kernel/panic)"
+lab-ask poke 0x10 00
+echo "a poke where nothing is: $?"
 timeout 0.001 lab-ask boot
 for _ in 1 2 3 4 5; do lab-ask boot & done | sort | uniq -c
 wait
@@ -39,8 +44,10 @@ check "device_add makes it two" in_output "after device_add 2"
 check "device_del makes it one" in_output "after device_del 1"
 check "a device that is not there cannot be unplugged" in_output "a second device_del: 1"
 check "an unknown word is refused" in_output "an unknown word: 1"
-check "the refusal names the words" in_output "there are boot device_add device_del reset reboot qmp"
+check "the refusal names the words" in_output "there are boot device_add device_del poke qmp reboot reset"
 check "qmp reaches QEMU's monitor" in_output '"running"'
+check "poke writes into the kernel's memory" in_output "poked 42"
+check "where nothing is it cannot write" in_output "a poke where nothing is: 1"
 check "five who ask at once get their five answers" grep -q '^ *5 1$' "$scratch/out"
 check "output written before the reset is complete" \
     [ "$(grep '^xxx' "$scratch/out" | wc -c)" -eq 200001 ]

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import time
 
+from outside.debugger import poke
 from outside.devices import make_disks
 from outside.machine import Monitor, MonitorError, chunks, lines, qemu_arguments
 
 STDOUT, STDERR = 1, 2
+WORDS = ("boot", "device_add", "device_del", "poke", "qmp", "reboot", "reset")
 BOOT_SILENCE = 120  # ticks of one second before the first heartbeat
 
 
@@ -222,6 +224,13 @@ class Attempt:
         self._limit = BOOT_SILENCE
         await self._monitor.allow_resets()
 
+    async def _poke(self, address, data):
+        path = os.path.join(self._run_dir, "debugger")
+        start = f"gdbserver unix:{path},server=on,wait=off"
+        await self._monitor.execute("human-monitor-command", **{"command-line": start})
+        await poke(path, int(address, 16), bytes.fromhex(data))
+        await self._monitor.execute("human-monitor-command", **{"command-line": "gdbserver none"})
+
     async def _serve_ask(self, reader, writer):
         """Requests as inside/ask.c describes them."""
         async for line in lines(reader):
@@ -229,7 +238,7 @@ class Attempt:
             number, word, *arguments = line.split(" ", 2)
             try:
                 verdict, text = "ok", await self._answer(word, *arguments)
-            except (MonitorError, TypeError, ValueError) as error:
+            except (MonitorError, OSError, TypeError, ValueError) as error:
                 verdict, text = "fail", f"lab-ask: {word}: {error}\n"
             self.log(f"answer: {verdict} {text.strip()}")
             payload = text.encode()
@@ -251,6 +260,8 @@ class Attempt:
             await self._reset()
         elif word == "reboot":
             await self._expect_reboot()
+        elif word == "poke":
+            await self._poke(*argument.split())
         elif word == "qmp":
             request = json.loads(argument)
             answer = await self._monitor.execute(
@@ -258,5 +269,5 @@ class Attempt:
             )
             return json.dumps(answer) + "\n"
         else:
-            raise MonitorError("no such word; there are boot device_add device_del reset reboot qmp")
+            raise MonitorError(f"no such word; there are {' '.join(WORDS)}")
         return ""
