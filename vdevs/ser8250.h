@@ -80,7 +80,7 @@
 #define LCR_STOP   0x04u /* a second stop bit (with 5 bits half of one, counted whole here) */
 #define LCR_PARITY 0x08u
 
-#define LOOKS_FOR_DATA 16u /* reads of LSR in a row: who waits for data does that */
+#define LOOKS_FOR_DATA 16u /* reads of LSR without a write: who waits for data does that */
 
 struct ser8250 {
     const struct vdev_services *host;
@@ -100,7 +100,7 @@ struct ser8250 {
     uint64_t untouched_ns;    /* as saved: how long ago that was */
     bool is_peer_waiting;     /* receive took less than it was given */
     bool is_receiving;        /* the guest has shown since its reset that it will read */
-    uint32_t looks;           /* reads of LSR in a row */
+    uint32_t looks;           /* reads of LSR since the last write */
 
     uint64_t received, sent, overruns, breaks;
 };

@@ -133,7 +133,8 @@ static void clear_fifo(struct ser8250 *serial)
 
 /* The peer obeys RTS as a terminal with a handshake does, but once only: before a driver has set up
  * its port, bytes would be thrown away by what it does to set it up. A driver without RTS shows
- * that it reads by the receiver's interrupt, or by asking for data again and again. */
+ * that it reads by the receiver's interrupt, or by asking for data again and again and writing
+ * nothing; it may look at other registers meanwhile (EDK II: MCR and MSR each time). */
 static void note_receiver(struct ser8250 *serial)
 {
     bool is_ready = (serial->mcr & (MCR_RTS | MCR_LOOP)) == MCR_RTS;
@@ -341,7 +342,7 @@ static uint64_t ser8250_read(void *device, uint32_t region, uint64_t offset, uin
     for (uint32_t i = 0; i < size; i++) {
         value |= (uint64_t)read_register(serial, offset + i) << (8 * i);
     }
-    serial->looks = offset == LSR && serial->looks < LOOKS_FOR_DATA ? serial->looks + 1 : 0;
+    serial->looks += offset == LSR && serial->looks < LOOKS_FOR_DATA ? 1 : 0;
     note_receiver(serial);
     resume_peer(serial);
     ser8250_update(serial);
