@@ -19,6 +19,7 @@
 #define CONTROL_ALL      0x1c03u
 #define CONTROL_SLEEP    0x2000u /* reads 0 */
 #define CONTROL_TYPE(v)  ((v) >> 10 & 7u)
+#define SLEEP_OFF_EDK    0u /* S5 by EDK II, which does not read the DSDT */
 #define TIMER_BITS       0xffffffu
 #define TIMER_HALF_SHIFT 23u
 #define GPE_HALF         (PM_GPE0_SIZE / 2)
@@ -140,6 +141,14 @@ static uint32_t put_byte(uint32_t old, uint64_t at, uint8_t value, uint32_t mask
     return (old & ~byte) | ((uint32_t)value << (8 * at) & byte);
 }
 
+/* By its own tables' type, or by that of QEMU's chip set, which EDK II takes for granted. */
+static bool is_off(const struct pm *pm)
+{
+    uint32_t type = CONTROL_TYPE(pm->control);
+
+    return type == PM_SLEEP_OFF || type == SLEEP_OFF_EDK;
+}
+
 /* Returns whether the guest sleeps for good. */
 static bool write_byte(struct pm *pm, uint64_t at, uint8_t value)
 {
@@ -154,8 +163,7 @@ static bool write_byte(struct pm *pm, uint64_t at, uint8_t value)
         pm->enable = put_byte(pm->enable, at - 2, value, ENABLE_ALL);
     } else if (at >= PM_CONTROL && at < PM_CONTROL + PM_CONTROL_SIZE) {
         pm->control = put_byte(pm->control, at - PM_CONTROL, value, CONTROL_ALL) | CONTROL_SCI;
-        return at == PM_CONTROL + 1 && (value & CONTROL_SLEEP >> 8) != 0 &&
-               CONTROL_TYPE(pm->control) == PM_SLEEP_OFF;
+        return at == PM_CONTROL + 1 && (value & CONTROL_SLEEP >> 8) != 0 && is_off(pm);
     } else if (at >= PM_GPE0 + GPE_HALF && at < PM_GPE0 + PM_GPE0_SIZE) {
         pm->gpe[at - PM_GPE0] = value; /* enable bits of events that never come */
     }

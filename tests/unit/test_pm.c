@@ -125,6 +125,15 @@ START_TEST(guest_sleeps_for_good_by_type_5_and_its_enable_bit_4_8_4_2)
 }
 END_TEST
 
+START_TEST(firmware_switches_off_by_type_0)
+{
+    out(0x604, 2, 0);
+    ck_assert_uint_eq(off_count, 0);
+    out(0x604, 2, 0x2000);
+    ck_assert_uint_eq(off_count, 1);
+}
+END_TEST
+
 START_TEST(timer_counts_24_bits_at_3_579545_mhz_4_8_3_3)
 {
     ck_assert_uint_eq(in(0x608, 4), 0);
@@ -207,6 +216,7 @@ UNIT_MAIN_WITH("pm", setup, teardown,
                button_interrupts_while_it_is_enabled_and_not_cleared_4_8_3_2_2,
                clock_interrupts_as_the_button_does_4_8_3_1_1,
                guest_sleeps_for_good_by_type_5_and_its_enable_bit_4_8_4_2,
+               firmware_switches_off_by_type_0,
                timer_counts_24_bits_at_3_579545_mhz_4_8_3_3,
                timer_status_is_set_when_its_highest_bit_changes_4_8_4_1_1,
                timer_interrupts_when_its_highest_bit_changes_and_it_may_4_8_4_1_1,
