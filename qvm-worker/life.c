@@ -113,8 +113,11 @@ int life_run(struct life *life, const struct run_spec *spec, int *fds, struct er
     }
     if (r == 0) {
         take_loggers(&life->plan, fds);
-        vm_ahead_destroy(take_ptr(life->ahead)); /* and with it /dev/kvm */
+        vm_ahead_close_kvm(life->ahead);
         r = run_start(life->run, fds, &life->end, err);
+    }
+    if (r == 0) {
+        vm_ahead_destroy(take_ptr(life->ahead)); /* all vCPUs have what it knew */
     }
     return r;
 }

@@ -47,7 +47,7 @@ struct run_spec {
 };
 
 /* Build of the VM what takes nothing of the host: memory that nobody touched, the VM, its vCPUs.
- * `kvm_fd` is borrowed until this returns, and so is `ahead`. On failure, here and in run_start,
+ * `kvm_fd` is borrowed until this returns, `ahead` until run_start has; on failure, here and there,
  * `end` says how the process ends, and *run is half-built or NULL: it is to be destroyed all the
  * same. */
 int run_create(const struct run_spec *spec, int kvm_fd, struct run **run, struct exit_record *end,

@@ -115,8 +115,9 @@ struct machine_spec {
     bool has_full_acpi;  /* fixed hardware, as firmware expects it; needs has_pci */
     const char *cmdline; /* NULL: none */
     const char *cmdline_where;
-    int kvm_fd;                            /* of machine_create alone, as `ahead` is */
-    struct vm_ahead *ahead;                /* what is made already; NULL: nothing */
+    int kvm_fd;                            /* of machine_create alone */
+    struct vm_ahead *ahead;                /* what is made already, used until the vCPUs are made;
+                                              NULL: nothing */
     const struct unsupported *unsupported; /* NULL: instruction abort, reference ignore, register
                                               fail */
     struct counters *counters; /* shared ones, borrowed; NULL: nobody outside counts with us */

@@ -20,6 +20,7 @@
 #include "qvm-worker/vm/placement.h"
 #include "qvm-worker/vm/vcpu_private.h"
 #include "qvm-worker/vm/vcpu_state.h"
+#include "qvm-worker/vm/vm_ahead.h"
 
 #define REPORT_SIZE      768
 #define THREAD_NAME_SIZE 16 /* what the kernel keeps, with its NUL */
@@ -363,7 +364,7 @@ int vcpu_create(const struct vcpu_config *config, uint32_t index, uint32_t count
                 struct vcpu **vcpu, struct err *err)
 {
     struct vcpu *new = calloc(1, sizeof(*new));
-    int r;
+    int r = 0;
 
     if (new == NULL) {
         return err_set(err, -ENOMEM, "out of memory");
@@ -380,7 +381,9 @@ int vcpu_create(const struct vcpu_config *config, uint32_t index, uint32_t count
     new->vector = -1;
     (void)pthread_cond_init(&new->wake, NULL); /* cannot fail on Linux */
     atomic_init(&new->requests, VCPU_PAUSE);
-    r = apart_create(&new->thread, vcpu_main, new);
+    if (index > 0 || !vm_ahead_go_on(config->ahead, vcpu_main, new, &new->thread)) {
+        r = apart_create(&new->thread, vcpu_main, new);
+    }
     if (r != 0) {
         vcpu_destroy(new);
         return err_sys(err, -r, "cannot make the thread of vCPU %u", index);

@@ -1,7 +1,8 @@
 /* One vCPU: its thread, its exits, the kick that gets it out of KVM_RUN.
  *
  * The thread makes the vCPU, so that several are made side by side, and beside what the control
- * thread does meanwhile; it closes its door, and parks unless it may go on by then.
+ * thread does meanwhile; it closes its door, and parks unless it may go on by then. That of vCPU 0
+ * is the one that made the VM ahead, if there is one.
  *
  * A request is stored first, then the thread gets a signal, whose handler sets immediate_exit; the
  * loop clears immediate_exit first and looks at the requests afterwards. So a request that comes
@@ -66,11 +67,11 @@ struct vcpu_chips {
 struct vcpu_config {
     struct vcpu_chips *chips; /* NULL: they are KVM's */
     int kvm_fd;               /* borrowed until vcpu_set_create returns */
-    struct vm_ahead *ahead;   /* of the CPUID; NULL: none; likewise */
+    struct vm_ahead *ahead;   /* CPUID and vCPU 0's thread, until all are made; NULL: none */
     struct vm *vm;
     const struct topology *topology;
     const struct bus *bus;
-    const struct kvm_cpuid2 *cpuid; /* as cpuid_create gave it */
+    const struct kvm_cpuid2 *cpuid; /* as cpuid_create gave it; NULL: ask `ahead` */
     struct vcpu_common *common;     /* vCPU 0 reads the registers */
     struct vcpu_gate *gate;
     const struct placement *const *placements; /* one a vCPU, or NULL; NULL: none has any */

@@ -11,13 +11,20 @@
 #include "qvm-worker/vm/cpuid.h"
 #include "qvm-worker/vm/vcpu_private.h"
 #include "qvm-worker/vm/vm.h"
+#include "qvm-worker/vm/vm_ahead.h"
 
 static int set_cpuid(struct vcpu *vcpu, struct err *err)
 {
-    auto_free struct kvm_cpuid2 *table = cpuid_copy(vcpu->config.cpuid);
     struct cpuid_topology topology = {.cpus = *vcpu->config.topology, .apic_id = vcpu->apic_id};
+    const struct kvm_cpuid2 *base = vcpu->config.cpuid;
+    auto_free struct kvm_cpuid2 *table = NULL;
     int khz = ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
+    int r = base != NULL ? 0 : vm_ahead_cpuid(vcpu->config.ahead, &base, err);
 
+    if (r != 0) {
+        return r;
+    }
+    table = cpuid_copy(base);
     if (table == NULL) {
         return err_set(err, -ENOMEM, "out of memory");
     }
@@ -58,7 +65,7 @@ int vcpu_make(struct vcpu *vcpu, struct err *err)
         vcpu->stats_fd = ioctl(vcpu->fd, KVM_GET_STATS_FD, NULL); /* fails: there are none */
     }
     if (r == 0) {
-        r = vcpu_power_on_create(vcpu->fd, &vcpu->power_on, err);
+        r = vcpu_power_on_create(vcpu->fd, vcpu->index == 0, &vcpu->power_on, err);
     }
     if (r == 0 && vcpu->index == 0) {
         r = vcpu_common_read(vcpu->config.common, vcpu->fd, err);

@@ -20,7 +20,7 @@
 
 struct vcpu_set {
     struct vcpu_gate gate;
-    struct kvm_cpuid2 *cpuid;
+    struct kvm_cpuid2 *cpuid; /* or NULL: each vCPU asks the VM ahead */
     struct vcpu_common *common;
     bool is_paused; /* asked for; vCPUs begin so */
     uint32_t count;
@@ -46,8 +46,7 @@ static int create_all(struct vcpu_set *set, struct vcpu_config *config, struct e
     bool is_cut = false;
     int r = 0;
 
-    set->cpuid = vm_ahead_take_cpuid(config->ahead);
-    if (set->cpuid == NULL) {
+    if (vm_ahead_kvm_fd(config->ahead) < 0) {
         r = cpuid_create(config->kvm_fd, &set->cpuid, err);
     }
     r = r == 0 ? vcpu_common_create(config->kvm_fd, &set->common, err) : r;

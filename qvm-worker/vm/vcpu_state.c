@@ -38,12 +38,18 @@
 #define RESET_IP      0xfff0u /* where INIT leaves a boot CPU: 16 bytes below 4 GiB */
 #define RESET_CS_BASE 0xffff0000u
 
+/* What a processor has at power-on, whatever it is: Intel SDM volume 3, table 10-1; AMD APM volume
+ * 2, 14.1.3. Each that KVM need not be asked for saves a start one load of the vCPU. */
+#define DR6_RESET   0xffff0ff0u
+#define DR7_RESET   0x400u
+#define XCR0_RESET  1u
 #define FPU_CONTROL 0x37fu
 #define MXCSR_RESET 0x1f80u
 
 struct vcpu_common {
     size_t run_size;
     size_t xsave_size; /* 0: this KVM has none */
+    bool has_xcrs;
     struct kvm_msr_list *list;
     struct kvm_msrs *msrs;
     struct kvm_msrs *ours; /* those of them that begin otherwise than KVM has them */
@@ -53,10 +59,8 @@ struct vcpu_power_on {
     struct kvm_regs regs;
     struct kvm_sregs sregs;
     struct kvm_lapic_state lapic;
-    struct kvm_debugregs debug;
     struct kvm_vcpu_events events;
     struct kvm_mp_state mp;
-    struct kvm_xcrs xcrs;
 };
 
 /* Time goes on over a reset, and Hyper-V's registers are not offered. */
@@ -198,6 +202,7 @@ int vcpu_common_create(int kvm_fd, struct vcpu_common **common, struct err *err)
         return err_set(err, -EOPNOTSUPP, "KVM does not tell how large a vCPU's page is");
     }
     new->run_size = (size_t)size;
+    new->has_xcrs = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XCRS) > 0;
     if (ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE) > 0) {
         size = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
         new->xsave_size = sizeof(struct kvm_xsave);
@@ -223,7 +228,8 @@ void vcpu_common_destroy(struct vcpu_common *common)
     }
 }
 
-int vcpu_power_on_create(int vcpu_fd, struct vcpu_power_on **power_on, struct err *err)
+int vcpu_power_on_create(int vcpu_fd, bool is_first, struct vcpu_power_on **power_on,
+                         struct err *err)
 {
     auto_free struct vcpu_power_on *new = calloc(1, sizeof(*new));
 
@@ -233,14 +239,10 @@ int vcpu_power_on_create(int vcpu_fd, struct vcpu_power_on **power_on, struct er
     if (ioctl(vcpu_fd, KVM_GET_REGS, &new->regs) != 0 ||
         ioctl(vcpu_fd, KVM_GET_SREGS, &new->sregs) != 0 ||
         ioctl(vcpu_fd, KVM_GET_LAPIC, &new->lapic) != 0 ||
-        ioctl(vcpu_fd, KVM_GET_DEBUGREGS, &new->debug) != 0 ||
-        ioctl(vcpu_fd, KVM_GET_VCPU_EVENTS, &new->events) != 0 ||
-        ioctl(vcpu_fd, KVM_GET_MP_STATE, &new->mp) != 0) {
+        ioctl(vcpu_fd, KVM_GET_VCPU_EVENTS, &new->events) != 0) {
         return err_sys(err, -errno, "KVM does not tell the power-on state of a vCPU");
     }
-    if (ioctl(vcpu_fd, KVM_GET_XCRS, &new->xcrs) != 0) {
-        new->xcrs.nr_xcrs = 0; /* a processor without XSAVE */
-    }
+    new->mp.mp_state = is_first ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_UNINITIALIZED;
     *power_on = take_ptr(new);
     return 0;
 }
@@ -360,6 +362,8 @@ int vcpu_state_reset(int vcpu_fd, const struct vcpu_common *common,
     struct kvm_sregs sregs = power_on->sregs;
     struct kvm_regs regs = power_on->regs;
     struct kvm_mp_state pending;
+    struct kvm_debugregs debug = {.dr6 = DR6_RESET, .dr7 = DR7_RESET};
+    struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs[0].value = XCR0_RESET};
 
     enter(entry, &sregs, &regs);
     events.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
@@ -377,8 +381,8 @@ int vcpu_state_reset(int vcpu_fd, const struct vcpu_common *common,
         ioctl(vcpu_fd, KVM_SET_SREGS, &sregs) != 0 ||
         ioctl(vcpu_fd, KVM_SET_LAPIC, &power_on->lapic) != 0 ||
         set_msrs(vcpu_fd, common->msrs) != 0 || ioctl(vcpu_fd, KVM_SET_VCPU_EVENTS, &events) != 0 ||
-        ioctl(vcpu_fd, KVM_SET_DEBUGREGS, &power_on->debug) != 0 ||
-        (power_on->xcrs.nr_xcrs > 0 && ioctl(vcpu_fd, KVM_SET_XCRS, &power_on->xcrs) != 0) ||
+        ioctl(vcpu_fd, KVM_SET_DEBUGREGS, &debug) != 0 ||
+        (common->has_xcrs && ioctl(vcpu_fd, KVM_SET_XCRS, &xcrs) != 0) ||
         reset_fpu(vcpu_fd, common) != 0 || ioctl(vcpu_fd, KVM_SET_REGS, &regs) != 0) {
         return err_sys(err, -errno, "KVM does not put a vCPU back to power-on");
     }

@@ -32,8 +32,9 @@ int vcpu_common_read(struct vcpu_common *common, int vcpu_fd, struct err *err);
 size_t vcpu_common_run_size(const struct vcpu_common *common); /* bytes of struct kvm_run */
 void vcpu_common_destroy(struct vcpu_common *common);
 
-/* Read the power-on state of a new vCPU. */
-int vcpu_power_on_create(int vcpu_fd, struct vcpu_power_on **power_on, struct err *err);
+/* Read the power-on state of a new vCPU; the first one runs, the others wait for a start-up IPI. */
+int vcpu_power_on_create(int vcpu_fd, bool is_first, struct vcpu_power_on **power_on,
+                         struct err *err);
 void vcpu_power_on_destroy(struct vcpu_power_on *power_on);
 
 /* The first start, of a vCPU that has never run: it is at power-on but for what the firmware of a
