@@ -3,6 +3,7 @@
  * It has the name of a uid, not of a guest: a spare is born in it before anybody knows which guest
  * it will be, and groups cannot be renamed. Where all instances share a uid, because qvmd is not
  * root, it has the name of the instance's directory, and so it had in earlier versions. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,6 +48,14 @@ void guests_cgroup_drop(struct guests *guests, uid_t uid)
     if (guests->env.cgroups != NULL && has_uid_of_its_own()) {
         (void)cgroup_remove(guests->env.cgroups, group_of(uid, name), NULL); /* if it is empty */
     }
+}
+
+bool guests_cgroup_is_busy(const struct guests *guests, uid_t uid)
+{
+    char name[GROUP_NAME_SIZE];
+
+    return guests->env.cgroups != NULL && has_uid_of_its_own() &&
+           cgroup_remove(guests->env.cgroups, group_of(uid, name), NULL) == -EBUSY;
 }
 
 int guest_cgroup_make(struct guest *guest, struct err *err)

@@ -310,6 +310,9 @@ void guests_cgroup_remove(struct guests *guests, const char *guest, int64_t inst
  * be none. It is dropped if nobody is in it (any more). */
 int guests_cgroup_make(struct guests *guests, uid_t uid, int *cgroup_fd, struct err *err);
 void guests_cgroup_drop(struct guests *guests, uid_t uid);
+/* Whether processes are left in the group of a uid that nobody has: they are about to end, as the
+ * spare of a qvmd that was killed, and the uid is theirs so long. */
+bool guests_cgroup_is_busy(const struct guests *guests, uid_t uid);
 
 bool guest_cgroup_is_of(const char *group, const char *guest, int64_t instance, uid_t uid);
 

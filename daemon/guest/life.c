@@ -52,7 +52,7 @@ uid_t guests_pick_uid(const struct guests *guests, int64_t instance)
         {
             is_free = is_free && !(state_has_process(guest->state) && guest->instance.uid == uid);
         }
-        if (is_free) {
+        if (is_free && !guests_cgroup_is_busy(guests, uid)) {
             return uid;
         }
     }

@@ -144,6 +144,21 @@ class CgroupTest(CgroupBase):
         self.qvmd.call("guest.stop", name="one")
         self.assertEqual(process.wait(qvmtest.TIMEOUT), -9)
 
+    def test_who_is_left_in_a_group_keeps_its_uid_and_no_guest_waits_for_that(self):
+        """As the spare of a qvmd that was killed, on a busy machine."""
+        name, uid = self.name(self.start("one")["pid"]).split(".")
+        left = os.path.join(HOLDER, f"{name}.{int(uid) + 1}")  # the next instance's
+        os.mkdir(left)
+        process = self.run_in(left, "sleep", "1000")
+        self.eventually(lambda: read(left, "cgroup.procs") != "", "nobody is in the group")
+        second = self.name(self.start("two")["pid"])
+        self.assertNotEqual(second, os.path.basename(left))
+        self.assertIsNone(process.poll())
+        process.kill()
+        process.wait()
+        self.qvmd.restart()
+        self.eventually(lambda: self.groups() == [f"{name}.{uid}", second], "the group stays")
+
     def test_info_says_what_is_not_enforced(self):
         said = " ".join(self.qvmd.call("host.info")["not_enforced"])
         self.assertEqual("memory limit" in said, not has_controllers(), said)
