@@ -22,7 +22,7 @@ static int check_name(const struct wanted *item, struct err *err)
         {RESOURCE_shmem, SHMEM_CREATE},    {RESOURCE_shmem, SHMEM_ALLOW},
         {RESOURCE_shmem, SHMEM_DENY},      {RESOURCE_helper, "qcow2:/"},
         {RESOURCE_helper, "vhdx:/"},       {RESOURCE_helper, "vhd-dynamic:/"},
-        {RESOURCE_helper, ASK_FOLDER "/"},
+        {RESOURCE_helper, ASK_FOLDER "/"}, {RESOURCE_helper, ASK_USER},
     };
     bool is_checked = false;
 

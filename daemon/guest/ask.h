@@ -47,14 +47,21 @@ struct guest_ask {
     void (*on_taken)(struct guest *guest, size_t bad, struct hand *keeper, const struct err *err);
 };
 
+/* Of the `id` of a helper: one that serves a folder, whose path follows, and one that has a user's
+ * network, for the vdev whose name follows. */
+#define ASK_FOLDER "fs:"
+#define ASK_USER   "user:"
+
+static inline bool ask_is_user(const struct wanted *item)
+{
+    return item->kind == RESOURCE_helper && strncmp(item->id, ASK_USER, sizeof(ASK_USER) - 1) == 0;
+}
+
 static inline bool ask_is_file(const struct wanted *item)
 {
     return item->kind == RESOURCE_file || item->kind == RESOURCE_stream ||
-           item->kind == RESOURCE_socket || item->kind == RESOURCE_helper;
+           item->kind == RESOURCE_socket || (item->kind == RESOURCE_helper && !ask_is_user(item));
 }
-
-/* Of the `id` of a helper that serves a folder; its path follows. */
-#define ASK_FOLDER "fs:"
 
 static inline bool ask_is_folder(const struct wanted *item)
 {

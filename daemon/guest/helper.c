@@ -39,7 +39,7 @@ int guest_helpers_check(const struct guest *guest, size_t *bad, struct err *err)
     for (size_t i = 0; i < guest->ask->count; i++) {
         const struct wanted *item = &guest->ask->items[i];
 
-        if (item->kind != RESOURCE_helper) {
+        if (item->kind != RESOURCE_helper || ask_is_user(item)) {
             continue;
         }
         *bad = i;
@@ -102,11 +102,26 @@ static void forget(struct helper *helper)
 
 /* ---- its end ---- */
 
-static void describe_end(const struct helper *helper, char *text, size_t size)
+/* Whether it says that it serves; if not, it may complain. `*is_over`: it will not say more. */
+static bool hear(struct helper *helper, bool *is_over)
+{
+    char text[TALK_SIZE];
+    ssize_t n = recv(helper->talk_fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+
+    *is_over = n == 0 || (n < 0 && errno != EAGAIN);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0 && helper_serves(helper->kind, text, helper->said, sizeof(helper->said));
+}
+
+static void describe_end(struct helper *helper, char *text, size_t size)
 {
     siginfo_t info = {0};
     char words[512];
+    bool is_over;
 
+    if (helper->is_starting && helper->talk_fd >= 0) {
+        (void)hear(helper, &is_over);
+    }
     helper_read_words(helper->words_fd, words, sizeof(words));
     if (words[0] == '\0') {
         (void)snprintf(words, sizeof(words), "%s", helper->said);
@@ -158,6 +173,9 @@ static void fail_start(struct helper *helper, const char *what)
 
 void helper_tell_lost(struct helper *helper, const char *what)
 {
+    static const char *const effects[] = {[HELPER_IMAGE] = "disk fails",
+                                          [HELPER_FOLDER] = "folder is out of reach",
+                                          [HELPER_NETWORK] = "link is down"};
     struct guest *guest = helper->guest;
     char text[STORE_MESSAGE_SIZE];
 
@@ -165,8 +183,7 @@ void helper_tell_lost(struct helper *helper, const char *what)
         text, sizeof(text),
         "the helper (pid %d) of '%s' is gone: %s; its %s from now on, until the guest is "
         "started anew",
-        helper->pid, helper->path, what,
-        helper->kind == HELPER_FOLDER ? "folder is out of reach" : "disk fails");
+        helper->pid, helper->path, what, effects[helper->kind]);
     log_warn("guest: helper lost guest=%s why=\"%s\"", guest->name, text);
     guest_tell(guest, WHAT_helper_lost, text, 0);
 }
@@ -240,15 +257,24 @@ void helper_end(struct helper *helper)
 struct helper *helper_make(struct guests *guests, struct guest *guest, int64_t instance,
                            const char *name)
 {
-    bool is_folder = strncmp(name, ASK_FOLDER, sizeof(ASK_FOLDER) - 1) == 0;
+    static const struct {
+        const char *start;
+        enum helper_kind kind;
+    } names[] = {{ASK_FOLDER, HELPER_FOLDER},
+                 {ASK_USER, HELPER_NETWORK}}; /* else an image's path */
     struct helper *helper = calloc(1, sizeof(*helper));
 
     if (helper == NULL || (helper->name = strdup(name)) == NULL) {
         free(helper);
         return NULL;
     }
-    helper->kind = is_folder ? HELPER_FOLDER : HELPER_IMAGE;
-    helper->path = helper->name + (is_folder ? sizeof(ASK_FOLDER) - 1 : 0);
+    helper->path = helper->name;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strncmp(name, names[i].start, strlen(names[i].start)) == 0) {
+            helper->kind = names[i].kind;
+            helper->path = helper->name + strlen(names[i].start);
+        }
+    }
     helper->guests = guests;
     helper->guest = guest;
     helper->instance = instance;
@@ -279,21 +305,16 @@ static void on_talk(uv_poll_t *poll_handle, int status, int events)
 {
     struct helper *helper = poll_handle->data;
     struct err none = {0};
-    char text[TALK_SIZE];
-    ssize_t n = status == 0 ? recv(helper->talk_fd, text, sizeof(text) - 1, MSG_DONTWAIT) : 0;
+    bool is_over = status != 0, serves = !is_over && hear(helper, &is_over);
 
     (void)events;
-    text[n > 0 ? n : 0] = '\0';
-    if (n > 0 && !helper_serves(helper->kind, text, helper->said, sizeof(helper->said))) {
-        return;
-    }
-    if (n > 0) {
+    if (serves) {
         crash_point("helper serves");
         helper->is_starting = false;
         helper->said[0] = '\0';
         stop_talk(helper);
         tell_asker(helper->guest, 0, &none);
-    } else if (n == 0 || errno != EAGAIN) {
+    } else if (is_over) {
         (void)uv_poll_stop(&helper->talk);
     }
 }
@@ -333,7 +354,8 @@ static int begin(struct helper *helper, struct helper_born *born, struct err *er
 static int start_one(struct guest *guest, size_t index, struct err *err)
 {
     struct wanted *item = &guest->ask->items[index];
-    const char *name = ask_is_folder(item) ? item->id : ask_path(item);
+    bool is_image = !ask_is_folder(item) && !ask_is_user(item);
+    const char *name = is_image ? ask_path(item) : item->id;
     struct helper *helper = helper_make(guest->all, guest, guest->instance.id, name);
     struct helper_request request = {.is_writable = item->is_writable,
                                      .owner = guest->owner,

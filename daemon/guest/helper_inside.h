@@ -10,8 +10,8 @@ struct helper {
     struct guests *guests;
     struct guest *guest; /* NULL: it is ending */
     int64_t instance;
-    char *name;       /* in its row: the path of its image, or ASK_FOLDER and that of its folder */
-    const char *path; /* in that */
+    char *name;       /* in its row: the path of its image, or ASK_... and what follows */
+    const char *path; /* in that: of its image or folder, or the vdev of its network */
     char said[STORE_MESSAGE_SIZE / 2]; /* of what it complained last, where it talks */
     pid_t pid;
     int pidfd, talk_fd, words_fd;

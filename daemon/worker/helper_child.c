@@ -27,6 +27,7 @@
 
 #define LISTEN_FD  3 /* 0 and 1 talk, 2 has the words */
 #define SOURCE_FD  4
+#define NOBODY     65534 /* as Debian has it */
 #define SAFE_FD    64
 #define GROUPS_MAX 1024
 #define JSON_SIZE  256
@@ -63,9 +64,10 @@ static int out_of_the_way(int fd)
  * neither the end of qvmd nor that of its conversations is seen by anybody, ourselves included. */
 static int place_descriptors(const struct helper_fds *fds)
 {
+    /* who has no source gets another of its connection, and closes it */
     const int moved[] = {out_of_the_way(fds->talk), out_of_the_way(fds->talk),
                          out_of_the_way(fds->words), out_of_the_way(fds->listen),
-                         out_of_the_way(fds->source)};
+                         out_of_the_way(fds->source >= 0 ? fds->source : fds->listen)};
     int program = out_of_the_way(fds->program);
 
     for (int i = 0; i < (int)ARRAY_LEN(moved); i++) {
@@ -87,11 +89,16 @@ struct identity {
     int count;
 };
 
-static void find_identity(uid_t owner, struct identity *identity)
+static void find_identity(const struct helper_request *request, struct identity *identity)
 {
     const struct passwd *user;
+    uid_t owner = request->owner;
     struct stat st;
 
+    if (owner == 0 && request->kind == HELPER_NETWORK) {
+        *identity = (struct identity){.uid = NOBODY, .gid = NOBODY};
+        return;
+    }
     if (owner == 0) { /* root's right to all files is not given away: the file's owner will do */
         if (fstat(SOURCE_FD, &st) != 0) {
             fail_at("owner");
@@ -154,35 +161,45 @@ static void await_go(void)
 /* In its tree: the image or the folder. */
 static const char *source_name(enum helper_kind kind)
 {
-    return kind == HELPER_IMAGE ? "image" : "folder";
+    static const char *const names[] = {
+        [HELPER_IMAGE] = "image", [HELPER_FOLDER] = "folder", [HELPER_NETWORK] = "tmp"};
+
+    return names[kind];
 }
 
-/* QEMU tries on /dev/null what kind of locks this kernel has. virtiofsd reads in
- * /proc how many files there may be, and finds its own descriptors again there. */
+/* What it has there besides. QEMU tries on /dev/null what kind of locks this kernel has. virtiofsd
+ * reads in /proc how many files there may be, and finds its own descriptors again there, and passt
+ * itself. That tells its guest of the host's resolvers, too, and then mounts an empty file system
+ * over /tmp as its root. */
 static void enter_tree(const struct helper_request *request)
 {
-    const struct spawn_extra extras[] = {
-        {.fd = SOURCE_FD,
-         .name = source_name(request->kind),
-         .is_file = request->kind == HELPER_IMAGE,
-         .is_writable = request->is_writable},
-        request->kind == HELPER_IMAGE ? (struct spawn_extra){.fd = open("/dev/null", O_PATH),
-                                                             .parent = "dev",
-                                                             .name = "dev/null",
-                                                             .is_file = true,
-                                                             .is_device = true,
-                                                             .is_writable = true}
-                                      : (struct spawn_extra){.name = "proc", .is_proc = true}};
+    struct spawn_extra extras[SPAWN_EXTRAS_MAX] = {{.fd = request->source_fd >= 0 ? SOURCE_FD : -1,
+                                                    .name = source_name(request->kind),
+                                                    .is_file = request->kind == HELPER_IMAGE,
+                                                    .is_writable = request->is_writable},
+                                                   {.name = "proc", .is_proc = true}};
+    size_t count = 2;
     const char *step = "";
-    int fd = spawn_child_tree(extras, ARRAY_LEN(extras), &step);
+    int fd;
 
+    if (request->kind == HELPER_IMAGE) {
+        extras[1] = (struct spawn_extra){.fd = open("/dev/null", O_PATH | O_CLOEXEC),
+                                         .parent = "dev",
+                                         .name = "dev/null",
+                                         .is_file = true,
+                                         .is_device = true,
+                                         .is_writable = true};
+    } else if (request->kind == HELPER_NETWORK) {
+        extras[2] = (struct spawn_extra){.fd = open("/etc/resolv.conf", O_PATH | O_CLOEXEC),
+                                         .name = "etc/resolv.conf",
+                                         .is_file = true};
+        count += extras[2].fd >= 0; /* not each host has resolvers */
+    }
+    fd = spawn_child_tree(extras, count, &step);
     if (fd < 0) {
         fail_at(step);
     }
-    (void)close(fd);
-    if (request->kind == HELPER_IMAGE) {
-        (void)close(extras[1].fd);
-    }
+    (void)close_range(SOURCE_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
 /* ---- the programs ---- */
@@ -270,6 +287,19 @@ static void run_for_folder(const char *folder, int program)
     run(program, argv);
 }
 
+/* It is told of its connection, and says on its standard error what it found of the network. */
+static void run_for_network(int program)
+{
+    static char name[] = "passt", foreground[] = "-f", option[] = "-F", fd[16];
+    char *const argv[] = {name, foreground, option, fd, NULL};
+
+    (void)snprintf(fd, sizeof(fd), "%d", LISTEN_FD);
+    if (dup2(STDOUT_FILENO, STDERR_FILENO) < 0) {
+        fail_at("descriptors");
+    }
+    run(program, argv);
+}
+
 /* ---- all of it ---- */
 
 static void become_program(const struct helper_request *request, int program)
@@ -289,16 +319,23 @@ static void become_program(const struct helper_request *request, int program)
     }
     if (request->kind == HELPER_FOLDER) {
         become_root_of_own();
-    } else if (helper_image_check(SOURCE_FD, request->format, &err) != 0) {
+    } else if (request->kind == HELPER_IMAGE &&
+               helper_image_check(SOURCE_FD, request->format, &err) != 0) {
         fail(err.msg);
     }
-    if (spawn_has_namespaces()) {
+    if (spawn_has_namespaces() || request->kind == HELPER_NETWORK) {
         (void)close(SOURCE_FD); /* it opens it by its path */
     }
-    if (request->kind == HELPER_FOLDER) {
-        run_for_folder(path, program);
-    } else {
+    switch (request->kind) {
+    case HELPER_IMAGE:
         run_for_image(request, path, program);
+        break;
+    case HELPER_FOLDER:
+        run_for_folder(path, program);
+        break;
+    case HELPER_NETWORK:
+        run_for_network(program);
+        break;
     }
 }
 
@@ -310,7 +347,7 @@ void helper_child(const struct helper_request *request, const struct helper_fds 
     spawn_child_reset_signals();
     (void)signal(SIGPIPE, SIG_IGN); /* nobody may be left to hear its complaints */
     await_go();
-    find_identity(request->owner, &identity);
+    find_identity(request, &identity);
     (void)umask(0);
     if (setsid() < 0 || chdir("/") < 0) {
         fail_at("session");

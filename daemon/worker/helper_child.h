@@ -7,8 +7,8 @@ struct helper_request;
 /* What it takes along, wherever that is. */
 struct helper_fds {
     int talk, words;
-    int listen;  /* a socket that listens */
-    int source;  /* the image or the folder */
+    int listen;  /* a socket that listens; for passt its connection */
+    int source;  /* the image or the folder; -1: none */
     int program; /* O_PATH */
 };
 

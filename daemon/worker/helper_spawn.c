@@ -23,6 +23,7 @@ static const struct program {
     [HELPER_IMAGE] = {"images in ", "/usr/bin/qemu-storage-daemon", "qemu-system-common", NULL},
     [HELPER_FOLDER] = {"folders", "/usr/lib/qemu/virtiofsd", "qemu-system-common",
                        "Received vhost-user socket connection"},
+    [HELPER_NETWORK] = {"networks of users", "/usr/bin/passt", "passt", "MAC:"},
 };
 
 /* A socket that listens, and the only connection that there will ever be to it. */
@@ -51,10 +52,25 @@ static int make_sockets(int dir_fd, int *listening, int *connected, struct err *
     return r;
 }
 
+/* For who takes a connection that is there. */
+static int make_pair(int *theirs, int *ours, struct err *err)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+        return err_sys(err, -errno, "cannot make a connection to a helper");
+    }
+    *theirs = pair[0];
+    *ours = pair[1];
+    return 0;
+}
+
 static int fork_child(const struct helper_request *request, const struct helper_fds *fds,
                       struct helper_born *born, struct err *err)
 {
-    struct spawn_birth birth = {.talk_fd = STDERR_FILENO, .cgroup_fd = request->cgroup_fd};
+    struct spawn_birth birth = {.talk_fd = STDERR_FILENO,
+                                .cgroup_fd = request->cgroup_fd,
+                                .has_network = request->kind == HELPER_NETWORK};
     pid_t pid;
 
     birth.fds[STDERR_FILENO] = fds->words;
@@ -90,7 +106,9 @@ int helper_spawn(const struct helper_request *request, struct helper_born *born,
     }
     words = ends[0];
     words_theirs = ends[1];
-    r = make_sockets(request->dir_fd, &listening, &connected, err);
+    r = request->kind == HELPER_NETWORK
+            ? make_pair(&listening, &connected, err)
+            : make_sockets(request->dir_fd, &listening, &connected, err);
     fds.talk = talk_theirs;
     fds.words = words_theirs;
     fds.listen = listening;
@@ -155,6 +173,8 @@ bool helper_serves(enum helper_kind kind, char *text, char *words, size_t size)
     if (ready == NULL || strstr(text, ready) != NULL) {
         return true;
     }
-    take_last_line(text, words, size);
+    if (text[strspn(text, "\n")] != '\0') { /* a line may come in pieces */
+        take_last_line(text, words, size);
+    }
     return false;
 }

@@ -1,12 +1,13 @@
 /* Making a helper: a process that serves, by vhost-user, an image of a format that we do not read
  * ourselves, as a disk (qemu-storage-daemon), or a folder, as a file system (virtiofsd; both of the
- * package qemu-system-common).
+ * package qemu-system-common); or that has a network, as frames over a socket (passt).
  *
  * It belongs to the guest's owner (of root's guests: to the owner of the image or the folder), has
  * no capability, its own namespaces, and a tree of files with libraries and that image or folder
  * alone. virtiofsd is root of a user namespace in which there is nobody but that owner, so its
  * capabilities are over what is his. Where qvms have no namespaces (not root, sanitizers), a helper
- * has none either, but for that one.
+ * has none either, but for that one. passt has the host's network, of its files the one that names
+ * resolvers, and for guests of root the rights of nobody.
  *
  * Loop thread; nothing here waits for the new process. */
 #ifndef QVM_DAEMON_WORKER_HELPER_SPAWN_H
@@ -17,14 +18,15 @@
 
 struct err;
 
-enum helper_kind { HELPER_IMAGE, HELPER_FOLDER };
+enum helper_kind { HELPER_IMAGE, HELPER_FOLDER, HELPER_NETWORK };
 
 struct helper_request {
     enum helper_kind kind;
     const char *format; /* of an image: qcow2, vhdx, vhd-dynamic */
     bool is_writable;
     uid_t owner;   /* of the guest */
-    int source_fd; /* the image, a regular file, open and not locked; or the folder; borrowed */
+    int source_fd; /* the image, a regular file, open and not locked; or the folder; borrowed;
+                    * of a network -1 */
     int dir_fd;    /* of the instance: nobody else's */
     int cgroup_fd; /* -1: ours */
 };

@@ -192,7 +192,9 @@ static pid_t fork_with_pidfd(const struct spawn_birth *birth, uint64_t flags, in
 
 pid_t spawn_fork(const struct spawn_birth *birth, int *pidfd)
 {
-    return fork_with_pidfd(birth, common.has_namespaces ? NAMESPACES : 0, pidfd);
+    uint64_t namespaces = NAMESPACES & ~(birth->has_network ? (uint64_t)CLONE_NEWNET : 0);
+
+    return fork_with_pidfd(birth, common.has_namespaces ? namespaces : 0, pidfd);
 }
 
 pid_t spawn_birth(const struct spawn_birth *birth, int *pidfd)

@@ -18,6 +18,7 @@ struct spawn_birth {
     int vdev_fd;             /* the directory of vdevs, for SPAWN_FD_VDEVS */
     int cgroup_fd;           /* the group that it is born in; -1: ours */
     uid_t uid;               /* and gid; ignored unless we are root */
+    bool has_network;        /* the host's, where it has namespaces of its own otherwise */
 };
 
 /* What all children get alike; found out by spawn_init(). */
@@ -52,7 +53,7 @@ void __attribute__((noreturn)) spawn_child_fail(int talk_fd, const char *step);
 
 /* What a tree holds besides libraries. */
 struct spawn_extra {
-    int fd;             /* of it, on the host */
+    int fd;             /* of it, on the host; -1: an empty directory */
     const char *parent; /* a directory that is made for it; NULL: the root */
     const char *name;   /* below the root, with its parent */
     bool is_file;       /* false: a directory */
@@ -60,7 +61,7 @@ struct spawn_extra {
     bool is_writable;
     bool is_proc; /* instead: /proc, with our own processes; `fd` is ignored */
 };
-#define SPAWN_EXTRAS_MAX 2
+#define SPAWN_EXTRAS_MAX 3
 
 /* Leave the host's tree of files for one that is read-only and holds the directories of libraries
  * and `extras`. Returns a descriptor (O_PATH) of the first of these, from which no way leads back.

@@ -152,6 +152,10 @@ static int find_extra(const struct spawn_extra *extra, struct found *found)
                     (extra->is_file ? MOUNT_ATTR_NOEXEC : 0) | /* modules are mapped to be run */
                     (extra->is_device ? 0 : MOUNT_ATTR_NODEV);
 
+    if (extra->fd < 0 && !extra->is_proc) {
+        found->clone = -1;
+        return 0;
+    }
     found->clone = extra->is_proc ? make_proc() : clone_mount(extra->fd, "", AT_EMPTY_PATH, more);
     return found->clone < 0 ? -1 : 0;
 }
@@ -183,7 +187,7 @@ static int put_extras(const struct spawn_extra *extras, size_t count, struct fou
         const struct entry entry = {extras[i].is_file ? KIND_FILE : KIND_TREE, extras[i].name};
 
         if ((extras[i].parent != NULL && mkdir(extras[i].parent, 0755) < 0) ||
-            put(&entry, &its[i]) < 0) {
+            (its[i].clone < 0 ? mkdir(extras[i].name, 0755) : put(&entry, &its[i])) < 0) {
             return -1;
         }
     }
