@@ -25,9 +25,13 @@
      VIRTIO_BIT(F_HOST_TSO4) | VIRTIO_BIT(F_HOST_TSO6) | VIRTIO_BIT(F_HOST_ECN) |                  \
      VIRTIO_BIT(F_MRG_RXBUF) | VIRTIO_BIT(F_STATUS) | VIRTIO_BIT(F_CTRL_VQ) |                      \
      VIRTIO_BIT(F_CTRL_RX) | VIRTIO_BIT(F_MQ) | VIRTIO_BIT(F_CTRL_MAC_ADDR))
+/* Of these, what a user's network cannot do for the driver. */
+#define FEATURES_LEFT                                                                              \
+    (VIRTIO_BIT(F_CSUM) | VIRTIO_BIT(F_HOST_TSO4) | VIRTIO_BIT(F_HOST_TSO6) |                      \
+     VIRTIO_BIT(F_HOST_ECN))
 #define FEATURES_MAX UINT64_C(0xffffff) /* those of a device type, 6 */
 
-enum option { OPTION_TAP, OPTION_PEER, OPTION_MAC, OPTION_PEERFEATS, OPTION_QUEUES };
+enum option { OPTION_TAP, OPTION_PEER, OPTION_MAC, OPTION_PEERFEATS, OPTION_QUEUES, OPTION_USER };
 
 static const struct vdev_option options[] = {
     [OPTION_TAP] = {.name = "tap",
@@ -50,6 +54,9 @@ static const struct vdev_option options[] = {
                        .max = LANES_MAX,
                        .fallback = "1",
                        .doc = "how many pairs of queues it has, and queues its tap"},
+    [OPTION_USER] = {.name = "user",
+                     .kind = VDEV_OPTION_USER,
+                     .doc = "connect as a program of the owner's would: by passt"},
     VIRTIO_OPTIONS,
     {.name = NULL},
 };
@@ -217,7 +224,7 @@ static uint64_t lay_out(struct net *net, uint64_t features)
 static int set_up(struct net *net, const struct vdev_services *host, struct vdev_slot *slot,
                   const struct vdev_config *config)
 {
-    uint64_t features = FEATURES;
+    uint64_t features = FEATURES, left = 0;
     int r = 0;
 
     net_mac_make(net->mac, config->system, config->name);
@@ -228,15 +235,18 @@ static int set_up(struct net *net, const struct vdev_services *host, struct vdev
             r = read_mac(host, slot, value, net->mac);
         } else if (value->option == OPTION_PEERFEATS) {
             features = leave_features(value->number[0]);
+        } else if (value->option == OPTION_USER) {
+            left = FEATURES_LEFT;
         }
     }
     if (r == 0 && !host->network(slot, EVENT_NETWORK)) {
-        r = host->fail(slot, NULL, "say what it is connected to: 'tap NAME', or 'peer GUEST/VDEV'");
+        r = host->fail(slot, NULL,
+                       "say what it is connected to: 'tap NAME', 'peer GUEST/VDEV', or 'user'");
     }
     if (r != 0) {
         return r;
     }
-    features = lay_out(net, features);
+    features = lay_out(net, features & ~left);
     memcpy(net->config.mac, net->mac, sizeof(net->mac));
     net->config.status = host->network_is_up(slot) ? S_LINK_UP : 0;
     net->active_count = 1;

@@ -247,6 +247,9 @@ static void take_event(struct vdev_slot *slot, uint32_t key)
     if (key >= KEY_SOCKETS) {
         key = vdev_host_take_socket(slot, key - KEY_SOCKETS);
     }
+    if (key < VDEV_EVENTS_MAX && key == slot->network_event) {
+        vdev_host_flush_network(slot);
+    }
     if (key < VDEV_EVENTS_MAX && vdev_host_is_still(slot)) {
         slot->events->missed |= UINT64_C(1) << key;
     }

@@ -86,6 +86,7 @@ enum vdev_host_need_kind {
     VDEV_HOST_NEED_PEER,    /* one end of a cable: `path` is GUEST/VDEV of the other */
     VDEV_HOST_NEED_BACKEND, /* connect to the stream socket `path` */
     VDEV_HOST_NEED_HELPER,  /* a connection to a helper that serves the image or folder `path` */
+    VDEV_HOST_NEED_USER,    /* a connection to a helper that has a network: `path` is the device */
     VDEV_HOST_NEED_LISTEN,  /* make the stream socket `path`, and listen at it */
 };
 

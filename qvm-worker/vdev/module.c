@@ -232,6 +232,9 @@ static const char *check_option_kind(const struct loaded_module *loaded, uint32_
         return is_second(options, row) || loaded->ops.event == NULL ? "its tap is wrong" : NULL;
     case VDEV_OPTION_PEER:
         return is_second(options, row) || loaded->ops.event == NULL ? "its peer is wrong" : NULL;
+    case VDEV_OPTION_USER:
+        return is_second(options, row) || loaded->ops.event == NULL ? "its user network is wrong"
+                                                                    : NULL;
     case VDEV_OPTION_NETWORK_QUEUES:
         return is_second(options, row) || option->min < 1 || option->max > VDEV_NETWORK_QUEUES_MAX
                    ? "the queues of its network are wrong"
@@ -397,7 +400,10 @@ int vdev_host_option_arguments(const struct vdev_host *host, const char *module,
 
     for (uint32_t i = 0; arguments < 0 && loaded != NULL && i < loaded->option_count; i++) {
         if (strcmp(word, loaded->module.options[i].name) == 0) {
-            arguments = loaded->module.options[i].kind == VDEV_OPTION_FLAG ? 0 : 1;
+            arguments = loaded->module.options[i].kind == VDEV_OPTION_FLAG ||
+                                loaded->module.options[i].kind == VDEV_OPTION_USER
+                            ? 0
+                            : 1;
         }
     }
     if (arguments < 0 && loaded != NULL && loaded->hostdev_option != UINT32_MAX &&

@@ -3,8 +3,10 @@
  * A tap takes a frame from several pieces and tells at once whether it has room; it is this qvm's
  * alone. A cable to a peer is a pair of sockets that both guests' qvms have, one of which may be
  * hostile: it is told with each call not to wait, what is sent to it is one copy, and descriptors
- * that come with a frame are closed by the kernel, as nobody asks for them. */
+ * that come with a frame are closed by the kernel, as nobody asks for them. A user's network is a
+ * stream to a helper (frames.h). */
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,9 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
+#include "proto/base/log.h"
 #include "proto/base/tap.h"
+#include "qvm-worker/vdev/frames.h"
 #include "qvm-worker/vdev/private.h"
 
 #define PIECES_MAX 1024u /* of one frame: IOV_MAX */
@@ -70,17 +74,21 @@ static int check_peer(const struct vdev_value *value, const char **path, struct 
 
 int vdev_host_read_network(struct vdev_slot *slot, const struct vdev_value *value, struct err *err)
 {
-    bool is_peer = slot->loaded->module.options[value->option].kind == VDEV_OPTION_PEER;
-    struct vdev_host_need need = {.kind = is_peer ? VDEV_HOST_NEED_PEER : VDEV_HOST_NEED_TAP,
+    enum vdev_option_kind kind = slot->loaded->module.options[value->option].kind;
+    bool is_user = kind == VDEV_OPTION_USER, is_peer = kind == VDEV_OPTION_PEER;
+    struct vdev_host_need need = {.kind = is_user   ? VDEV_HOST_NEED_USER
+                                          : is_peer ? VDEV_HOST_NEED_PEER
+                                                    : VDEV_HOST_NEED_TAP,
                                   .can_read = true,
                                   .can_write = true,
-                                  .path = value->text,
+                                  .path = is_user ? slot->name : value->text,
                                   .where = value->where,
                                   .device = slot->name};
-    int r = is_peer ? check_peer(value, &need.path, err) : check_tap(value, err);
+    int r = is_user ? 0 : is_peer ? check_peer(value, &need.path, err) : check_tap(value, err);
 
     if (r == 0 && slot->network_need.path != NULL && slot->network_need.kind != need.kind) {
-        r = err_set(err, -EINVAL, "%s: a vdev has either a tap or a peer: the other is at %s",
+        r = err_set(err, -EINVAL,
+                    "%s: a vdev has one of a tap, a peer and a user's network: another is at %s",
                     value->where, slot->network_need.where);
     }
     if (r == 0) {
@@ -93,23 +101,24 @@ int vdev_host_settle_network(struct vdev_slot *slot, struct err *err)
 {
     slot->network_need.count = slot->network_queues > 1 ? slot->network_queues : 1;
     if (slot->network_need.count > 1 && slot->network_need.path != NULL &&
-        slot->network_need.kind == VDEV_HOST_NEED_PEER) {
-        return err_set(err, -EINVAL,
-                       "%s: a cable to a peer has one queue: leave 'queues' out, or take a tap",
-                       slot->network_queues_where);
+        slot->network_need.kind != VDEV_HOST_NEED_TAP) {
+        return err_set(err, -EINVAL, "%s: %s has one queue: leave 'queues' out, or take a tap",
+                       slot->network_queues_where,
+                       slot->network_need.kind == VDEV_HOST_NEED_PEER ? "a cable to a peer"
+                                                                      : "a user's network");
     }
     return 0;
 }
 
-/* What was granted is a socket of whole frames, if it is to be a peer. */
-static bool is_cable(int fd)
+/* What was granted is a socket of whole frames (SOCK_SEQPACKET), if it is to be a peer. */
+static bool is_local(int fd, int wanted)
 {
     int domain = 0, type = 0;
     socklen_t size = sizeof(domain);
 
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && domain == AF_UNIX &&
-           type == SOCK_SEQPACKET;
+           type == wanted;
 }
 
 int vdev_host_open_network(struct vdev_slot *slot, struct err *err)
@@ -126,12 +135,24 @@ int vdev_host_open_network(struct vdev_slot *slot, struct err *err)
         }
     }
     if (need->kind == VDEV_HOST_NEED_PEER) {
-        if (!is_cable(slot->network_fds[0])) {
+        if (!is_local(slot->network_fds[0], SOCK_SEQPACKET)) {
             return err_set(err, -EINVAL, "%s: what came for peer '%s' is no cable", need->where,
                            need->path);
         }
         slot->network_buffer = malloc(VDEV_FRAME_MAX);
         if (slot->network_buffer == NULL) {
+            return err_set(err, -ENOMEM, "%s: no memory for a vdev's network", need->where);
+        }
+    }
+    if (need->kind == VDEV_HOST_NEED_USER) {
+        int fd = slot->network_fds[0];
+
+        if (!is_local(fd, SOCK_STREAM) || fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
+            return err_set(err, -EINVAL, "%s: what came for '%s' is no stream", need->where,
+                           need->path);
+        }
+        slot->frames = frames_create(fd);
+        if (slot->frames == NULL) {
             return err_set(err, -ENOMEM, "%s: no memory for a vdev's network", need->where);
         }
     }
@@ -145,6 +166,8 @@ void vdev_host_close_network(struct vdev_slot *slot)
     }
     free(slot->network_buffer);
     slot->network_buffer = NULL;
+    frames_destroy(slot->frames);
+    slot->frames = NULL;
 }
 
 /* ---- the services ---- */
@@ -194,11 +217,34 @@ static int send_to_peer(const struct vdev_slot *slot, const struct vdev_piece *p
                : -errno;
 }
 
+/* A helper that has ended is as a cable that was pulled out. */
+static void note_end(struct vdev_slot *slot)
+{
+    if (frames_are_over(slot->frames) && !atomic_exchange(&slot->is_unlinked, true)) {
+        log_line(LOG_warn, "vdev: its user's network is gone device=%s", slot->name);
+        vdev_host_ring(slot, slot->network_event);
+    }
+}
+
+void vdev_host_flush_network(struct vdev_slot *slot)
+{
+    if (slot->frames != NULL) {
+        frames_flush(slot->frames);
+        note_end(slot);
+    }
+}
+
 int vdev_host_queue_send(struct vdev_slot *slot, uint32_t queue, const struct vdev_piece *pieces,
                          uint32_t count)
 {
     if (queue >= VDEV_NETWORK_QUEUES_MAX || slot->network_fds[queue] < 0) {
         return -ENODEV;
+    }
+    if (slot->frames != NULL) {
+        int r = frames_send(slot->frames, pieces, count);
+
+        note_end(slot);
+        return r;
     }
     return slot->network_need.kind == VDEV_HOST_NEED_PEER
                ? send_to_peer(slot, pieces, count)
@@ -215,7 +261,10 @@ size_t vdev_host_queue_receive(struct vdev_slot *slot, uint32_t queue, void *to,
     int fd = queue < VDEV_NETWORK_QUEUES_MAX ? slot->network_fds[queue] : -1;
     ssize_t n = -1;
 
-    if (fd >= 0) {
+    if (fd >= 0 && slot->frames != NULL) {
+        n = (ssize_t)frames_receive(slot->frames, to, size);
+        note_end(slot);
+    } else if (fd >= 0) {
         n = slot->network_need.kind == VDEV_HOST_NEED_PEER
                 ? recv(fd, to, size, MSG_DONTWAIT | MSG_TRUNC)
                 : read(fd, to, size);
@@ -238,8 +287,9 @@ void vdev_host_set_link(struct vdev_host *host, const char *name, bool is_up)
     for (uint32_t i = 0; i < host->slot_count; i++) {
         struct vdev_slot *slot = host->slots[i];
 
-        if (slot->network_need.path != NULL && strcmp(slot->name, name) == 0 &&
-            atomic_exchange(&slot->is_unlinked, !is_up) == is_up && slot->device != NULL) {
+        if (slot->network_need.path != NULL && slot->frames == NULL &&
+            strcmp(slot->name, name) == 0 && atomic_exchange(&slot->is_unlinked, !is_up) == is_up &&
+            slot->device != NULL) {
             vdev_host_ring(slot, slot->network_event);
         }
     }

@@ -265,6 +265,7 @@ static int read_value(struct vdev_slot *slot, struct vdev_value *value, bool is_
         return 0;
     case VDEV_OPTION_TAP:
     case VDEV_OPTION_PEER:
+    case VDEV_OPTION_USER:
         return vdev_host_read_network(slot, value, err);
     case VDEV_OPTION_BACKEND:
     case VDEV_OPTION_FOLDER:

@@ -99,6 +99,7 @@ struct vdev_slot {
     const char *network_queues_where;         /* FILE:LINE of it; borrowed from its value */
     int network_fds[VDEV_NETWORK_QUEUES_MAX]; /* -1: none */
     uint8_t *network_buffer;                  /* of VDEV_FRAME_MAX, for frames to a peer */
+    struct frames *frames;                    /* of a user's network; NULL: none */
     uint32_t network_event;                   /* that its first queue rings */
     atomic_bool is_unlinked;                  /* nobody is at the other end */
 
@@ -275,6 +276,9 @@ int vdev_host_queue_send(struct vdev_slot *slot, uint32_t queue, const struct vd
                          uint32_t count);
 size_t vdev_host_queue_receive(struct vdev_slot *slot, uint32_t queue, void *to, size_t size);
 bool vdev_host_network_is_up(struct vdev_slot *slot);
+
+/* There may be room again; the slot's lock is held. */
+void vdev_host_flush_network(struct vdev_slot *slot);
 
 /* One handle less; the slot is freed with the last. */
 void vdev_host_closed_handle(struct vdev_slot *slot);

@@ -8,7 +8,15 @@
 extern const struct vdev_module *const vdev_virtio_net_module;
 
 enum { RECEIVE = 0, TRANSMIT = 1, HEADER = 12, SIZE = 100, CONFIG = 0x100 };
-enum { OPTION_TAP, OPTION_PEER, OPTION_MAC, OPTION_PEERFEATS, OPTION_QUEUES, OPTION_PACKED };
+enum {
+    OPTION_TAP,
+    OPTION_PEER,
+    OPTION_MAC,
+    OPTION_PEERFEATS,
+    OPTION_QUEUES,
+    OPTION_USER,
+    OPTION_PACKED
+};
 
 static uint8_t bytes[2048]; /* a header and a frame of nothing but nines */
 

@@ -71,12 +71,14 @@ enum vdev_option_kind {
                                  * programs of the host connect to the device */
     VDEV_OPTION_FOLDER,         /* [<]PATH, with < read-only: a folder of the host that a helper
                                  * serves as a file system; it is the back end */
+    VDEV_OPTION_USER,           /* no argument: the network is what a user's programs have of the
+                                 * host's, by a helper */
 };
 
 /* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
  * are common to all vdevs and read by the qvm. A module has at most one HOSTDEV, one IMAGE, one
- * TAP, one PEER, one NETWORK_QUEUES, one BACKEND or FOLDER and one LISTEN option; TAP and PEER
- * exclude each other. */
+ * TAP, one PEER, one USER, one NETWORK_QUEUES, one BACKEND or FOLDER and one LISTEN option; TAP,
+ * PEER and USER exclude each other. */
 struct vdev_option {
     const char *name;
     enum vdev_option_kind kind;
@@ -282,7 +284,8 @@ struct vdev_services {
 
     /* During create: have the event operation called with `event` when a frame has come, and when
      * one may be sent again. After a call all that has come is to be received: there is no further
-     * one for it. False: neither TAP nor PEER was given. */
+     * one for it. False: neither of TAP, PEER and USER was given. With USER the other end computes
+     * no checksums and cuts nothing: headers of frames are left out. */
     bool (*network)(struct vdev_slot *slot, uint32_t event);
 
     /* Send a frame: 0. -EAGAIN: there is no room now, `event` is called when there is. Anything
