@@ -14,6 +14,8 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFHWADDR, SIOCSIFHWADDR = 0x8913, 0x8914, 0x892
 SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C  # linux/sockios.h
 SIOCBRADDBR, SIOCBRADDIF, SIOCDEVPRIVATE = 0x89A0, 0x89A2, 0x89F0
 BRCTL_GET_PORT_LIST = 7  # linux/if_bridge.h
+SIOCADDRT = 0x890B
+RTF_UP, RTF_GATEWAY = 1, 2  # linux/route.h
 ARPHRD_ETHER = 1
 
 
@@ -77,3 +79,16 @@ def add_bridge(name, ip=None):
             fcntl.ioctl(about, request, struct.pack("16sH2x4s16x", name.encode(), socket.AF_INET,
                                                     socket.inet_aton(text)))
     ask(SIOCSIFFLAGS, struct.pack("16sH22x", name.encode(), flags(name) | IFF_UP))
+
+
+def switch_on(name):
+    ask(SIOCSIFFLAGS, struct.pack("16sH22x", name.encode(), flags(name) | IFF_UP))
+
+
+def add_default_route(router):
+    """By the device in whose network the router is."""
+    words = (struct.pack("H14x", socket.AF_INET),
+             struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton(router)),
+             struct.pack("H14x", socket.AF_INET))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as about:
+        fcntl.ioctl(about, SIOCADDRT, struct.pack("8x16s16s16sH62x", *words, RTF_UP | RTF_GATEWAY))

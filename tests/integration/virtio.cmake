@@ -21,6 +21,11 @@ add_test(NAME integration-folder
 set_tests_properties(integration-folder PROPERTIES LABELS integration TIMEOUT 180
   ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR};QVM_HAS_DOOR=${has_door}")
 
+add_test(NAME integration-user_network
+  COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_user_network.py)
+set_tests_properties(integration-user_network PROPERTIES LABELS integration TIMEOUT 180
+  ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR}")
+
 add_test(NAME integration-vsock
   COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_vsock.py)
 set_tests_properties(integration-vsock PROPERTIES LABELS integration TIMEOUT 180

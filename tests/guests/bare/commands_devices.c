@@ -5,6 +5,7 @@
 #include "tests/guests/bare/edu.h"
 #include "tests/guests/bare/fs.h"
 #include "tests/guests/bare/machine.h"
+#include "tests/guests/bare/net.h"
 #include "tests/guests/bare/pci.h"
 #include "tests/guests/bare/text.h"
 #include "tests/guests/bare/vsock.h"
@@ -39,6 +40,7 @@ const struct command more_commands[] = {
     {"edu", edu_messages, "DEVICE COUNT: have an edu send messages by MSI"},
     {"edudma", edu_dma, "DEVICE ADDRESS: have it copy 16 bytes to there"},
     {"fs", fs_command, "PLACE GSI tag | read NAME | write NAME WORD: a folder of the host"},
+    {"net", net_command, "PLACE PORT WORD: an address by DHCP, and UDP to the router"},
     {"vsock", vsock_command, "PLACE GSI listen PORT COUNT | call PORT: sockets to the host"},
     {"intx", pci_intx, "DEVICE COUNT: have a pci-dummy raise its line"},
 };
