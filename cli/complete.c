@@ -205,6 +205,7 @@ static const struct {
     {"SEQ", NULL},
     {"BYTES", NULL},
     {"SIZE", NULL},
+    {"VDEV", NULL},
     {"TEXT", NULL},
     {"X", NULL},
     {"Y", NULL},

@@ -99,6 +99,10 @@ bool run_resize(struct run *run, uint16_t columns, uint16_t rows);
 /* Want so many bytes of the guest's memory. 1: there is no driver yet, which will find it. */
 int run_balloon(struct run *run, uint64_t bytes, struct err *err);
 
+/* The image of the vdev of that name may have grown: the guest is told. `remark`: how large it is.
+ * -EOPNOTSUPP, -EINVAL: as of vdev_host_resize_disk(). */
+int run_resize_disk(struct run *run, const char *vdev, char *remark, size_t size, struct err *err);
+
 uint64_t run_reboots(const struct run *run);
 
 /* What caused the last reset, a line; NULL: there was none. */

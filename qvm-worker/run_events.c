@@ -335,6 +335,19 @@ int run_balloon(struct run *run, uint64_t bytes, struct err *err)
     return r == -EAGAIN ? 1 : r;
 }
 
+int run_resize_disk(struct run *run, const char *vdev, char *remark, size_t size, struct err *err)
+{
+    uint64_t before = 0, now = 0;
+    int r = vdev_host_resize_disk(run->spec.vdevs, vdev, &before, &now, err);
+
+    if (r == 0) {
+        (void)snprintf(remark, size, "disk '%s' has %" PRIu64 " bytes%s", vdev, now,
+                       now == before ? ", as before" : " now");
+        log_info("run: %s", remark);
+    }
+    return r;
+}
+
 static void tell_pause(struct run *run, bool is_paused, const char *why)
 {
     log_info("run: %s", is_paused ? "paused" : "resumed");

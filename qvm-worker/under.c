@@ -344,6 +344,7 @@ static void on_message(void *context, enum msg_control control, const void *body
     case CONTROL_point:
     case CONTROL_console_size:
     case CONTROL_balloon:
+    case CONTROL_resize:
         under_act(&under->acts, under->control, under->is_running ? under->life.run : NULL, control,
                   body);
         break;

@@ -144,6 +144,21 @@ static void resize_balloon(struct under_acts *acts, struct control *control, str
     }
 }
 
+static void resize_disk(struct under_acts *acts, struct control *control, struct run *run,
+                        const struct msg_act *act)
+{
+    char remark[ERR_MSG_SIZE];
+    struct err err = {0};
+
+    if (run_resize_disk(run, act->vdev != NULL ? act->vdev : "", remark, sizeof(remark), &err) !=
+        0) {
+        answer(control, act->serial, &err);
+        return;
+    }
+    note_done(acts, act->key);
+    answer_with(control, act->serial, remark);
+}
+
 static void pause(struct under_acts *acts, struct control *control, struct run *run,
                   const struct msg_act *act)
 {
@@ -174,6 +189,8 @@ void under_act(struct under_acts *acts, struct control *control, struct run *run
         resize_console(acts, control, run, act);
     } else if (wish == CONTROL_balloon) {
         resize_balloon(acts, control, run, act);
+    } else if (wish == CONTROL_resize) {
+        resize_disk(acts, control, run, act);
     } else if (wish == CONTROL_reset_button) {
         wait_for_reset(acts, act);
         run_reset(run);

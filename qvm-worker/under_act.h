@@ -1,5 +1,5 @@
 /* What operators want to be done to the VM, and the answers: pause, resume, reset, reboot, keys,
- * the sizes of console and balloon.
+ * the sizes of console, balloon and disks.
  *
  * A reset is answered when it has happened. The calls that were done last are known by their keys:
  * who repeats one because qvmd died in between is answered, and nothing is done again. Control
@@ -30,7 +30,7 @@ struct under_acts {
 };
 
 /* A packet CONTROL_pause, _resume, _reset_button, _reboot, _sendkey, _sendbreak,
- * _point, _console_size or _balloon. `run` NULL: nothing runs yet. */
+ * _point, _console_size, _balloon or _resize. `run` NULL: nothing runs yet. */
 void under_act(struct under_acts *acts, struct control *control, struct run *run,
                enum msg_control wish, const struct msg_act *act);
 

@@ -226,9 +226,26 @@ static void blk_state(void *device, vdev_state_fn add, void *context)
     add(context, "in-flight", text);
 }
 
+/* 5.2.5.1, 5.2.6: the driver reads the capacity anew. */
+static void blk_image_grown(void *device)
+{
+    struct blk *blk = device;
+    struct vdev_image image;
+
+    if (blk->virtio.host->image(blk->virtio.slot, &image)) {
+        blk->config.capacity = image.size / SECTOR;
+        virtio_config_changed(&blk->virtio);
+    }
+}
+
 static const struct vdev_ops ops = {
-    VIRTIO_OPS,         .create = blk_create, .destroy = free, .io_done = blk_io_done,
-    .state = blk_state, .timer = blk_timer,
+    VIRTIO_OPS,
+    .create = blk_create,
+    .destroy = free,
+    .io_done = blk_io_done,
+    .state = blk_state,
+    .timer = blk_timer,
+    .image_grown = blk_image_grown,
 };
 
 static const struct vdev_module module = {

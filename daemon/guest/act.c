@@ -15,6 +15,7 @@
 #define KEY_SIZE  161
 #define NOTE_SIZE 4352
 #define KEYS_SIZE 64
+#define VDEV_SIZE 64
 
 struct act {
     LIST_ENTRY(act) link;
@@ -25,6 +26,7 @@ struct act {
     char key[KEY_SIZE];
     char note[NOTE_SIZE];
     char keys[KEYS_SIZE];
+    char vdev[VDEV_SIZE];
     int fd; /* goes with it; -1: none */
     uid_t uid;
     guest_done_fn done;
@@ -47,6 +49,7 @@ static const struct {
     [GUEST_POINT] = {CONTROL_point, STATE_running, STATE_COUNT, NULL, NULL},
     [GUEST_CONSOLE_SIZE] = {CONTROL_console_size, STATE_running, STATE_COUNT, NULL, NULL},
     [GUEST_BALLOON] = {CONTROL_balloon, STATE_running, STATE_COUNT, NULL, NULL},
+    [GUEST_RESIZE] = {CONTROL_resize, STATE_running, STATE_COUNT, NULL, NULL},
     [GUEST_REBOOT] = {CONTROL_reboot, STATE_running, STATE_COUNT, NULL, "reboot"},
 };
 
@@ -67,7 +70,8 @@ static void finish(struct act *act, const char *note, const struct err *err)
 /* Without a conversation it waits for the next one. */
 static int send_wish(struct act *act, struct err *err)
 {
-    struct msg_act packet = {.serial = act->serial, .key = act->key, .keys = act->keys};
+    struct msg_act packet = {
+        .serial = act->serial, .key = act->key, .keys = act->keys, .vdev = act->vdev};
     int r = 0;
 
     packet.size = act->spec.size;
@@ -155,6 +159,8 @@ static struct act *create(struct guest *guest, const struct guest_caller *caller
     act->spec.request_id = NULL; /* it is the caller's */
     (void)snprintf(act->keys, sizeof(act->keys), "%s", spec->keys != NULL ? spec->keys : "");
     act->spec.keys = NULL;
+    (void)snprintf(act->vdev, sizeof(act->vdev), "%s", spec->vdev != NULL ? spec->vdev : "");
+    act->spec.vdev = NULL;
     act->fd = spec->kind == GUEST_DUMP ? fcntl(spec->fd, F_DUPFD_CLOEXEC, 0) : -1;
     (void)snprintf(act->note, sizeof(act->note), "%s", spec->note != NULL ? spec->note : "");
     if (spec->kind == GUEST_DUMP) {

@@ -233,6 +233,7 @@ enum guest_act_kind {
     GUEST_POINT, /* done when the pointer has it */
     GUEST_CONSOLE_SIZE,
     GUEST_BALLOON, /* done when its driver was told */
+    GUEST_RESIZE,  /* likewise */
 };
 
 struct guest_act_spec {
@@ -244,6 +245,7 @@ struct guest_act_spec {
     const char *note;       /* what is to be told when it is done; NULL: nothing */
     const char *keys;       /* of GUEST_SENDKEY, as proto/keys.h reads them */
     int64_t size;           /* of GUEST_BALLOON: bytes */
+    const char *vdev;       /* of GUEST_RESIZE: whose image */
     int64_t x, y;           /* of GUEST_POINT; columns and rows of GUEST_CONSOLE_SIZE */
 };
 

@@ -85,6 +85,15 @@ void op_balloon(struct ops *ops, struct reply *reply, const void *params)
             .kind = GUEST_BALLOON, .size = wanted->size, .request_id = wanted->request_id});
 }
 
+void op_resize(struct ops *ops, struct reply *reply, const void *params)
+{
+    const struct msg_resize_params *wanted = params;
+
+    act(ops, reply, wanted->name,
+        &(struct guest_act_spec){
+            .kind = GUEST_RESIZE, .vdev = wanted->vdev, .request_id = wanted->request_id});
+}
+
 static void on_dumped(void *data, const struct guest *guest, const char *note,
                       const struct err *err)
 {

@@ -29,6 +29,7 @@ static const op_fn ops_table[METHOD_COUNT] = {
     [METHOD_point] = op_point,
     [METHOD_console_size] = op_console_size,
     [METHOD_balloon] = op_balloon,
+    [METHOD_resize] = op_resize,
     [METHOD_dump] = op_dump,
     [METHOD_sendkey] = op_sendkey,
     [METHOD_sendbreak] = op_sendbreak,

@@ -186,6 +186,7 @@ static bool is_about_instance(enum msg_method method)
     case METHOD_point:
     case METHOD_console_size:
     case METHOD_balloon:
+    case METHOD_resize:
         return true;
     default:
         return false;

@@ -82,7 +82,7 @@ int image_create(const struct image_spec *spec, struct image **image, struct err
         image_list_push(&new->unused, (uint16_t)i);
     }
     new->keep = spec->keep;
-    r = spec->format != IMAGE_FORMAT_HELPER ? image_probe(spec, &new->facts, err) : 0;
+    r = spec->format != IMAGE_FORMAT_HELPER ? image_probe(spec, &new->facts, &new->is_raw, err) : 0;
     new->facts.is_read_only = spec->is_read_only;
     if (r == 0) {
         r = open_engine(new, spec, err);

@@ -59,6 +59,11 @@ void image_destroy(struct image *image);
 
 const struct vdev_image *image_facts(const struct image *image);
 
+/* Take the size that the file has now, `*size`. -EOPNOTSUPP: there is more in it than the disk;
+ * -EINVAL: it is smaller than before, or no multiple of a sector: nothing changed. `path` is for
+ * the words. No transfer is begun meanwhile. */
+int image_grow(struct image *image, const char *path, uint64_t *size, struct err *err);
+
 /* "io_uring", "threads", or "helper". */
 const char *image_engine(const struct image *image);
 

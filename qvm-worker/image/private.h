@@ -50,6 +50,7 @@ struct image_list {
 struct image {
     int fd;
     struct vdev_image facts;
+    bool is_raw; /* the disk is the whole file */
     const struct image_engine_ops *ops;
     pthread_mutex_t lock;
     struct image_request *requests; /* VDEV_IO_MAX; those that never flew take no memory */
@@ -79,7 +80,8 @@ bool image_advance(struct image_request *request, int64_t n);
 /* The same of one that an engine has. True: there is a next step, for the same engine to start. */
 bool image_stepped(struct image *image, uint16_t request, int64_t n);
 
-/* What is in the file: size of the disk, refusals in words. */
-int image_probe(const struct image_spec *spec, struct vdev_image *facts, struct err *err);
+/* What is in the file: size of the disk, whether it is the whole file; refusals in words. */
+int image_probe(const struct image_spec *spec, struct vdev_image *facts, bool *is_raw,
+                struct err *err);
 
 #endif

@@ -115,7 +115,8 @@ static int file_size(int fd, const char *path, uint64_t *size, struct err *err)
     return 0;
 }
 
-int image_probe(const struct image_spec *spec, struct vdev_image *facts, struct err *err)
+int image_probe(const struct image_spec *spec, struct vdev_image *facts, bool *is_raw,
+                struct err *err)
 {
     bool is_named = spec->format != IMAGE_FORMAT_BY_NAME;
     bool is_vhd = is_named ? spec->format == IMAGE_FORMAT_VHD : ends_in(spec->path, ".vhd");
@@ -140,6 +141,38 @@ int image_probe(const struct image_spec *spec, struct vdev_image *facts, struct 
     if (r == 0) {
         facts->size = size;
         facts->block = QUICK_BLOCK;
+        *is_raw = !is_vhd;
     }
     return r;
+}
+
+int image_grow(struct image *image, const char *path, uint64_t *size, struct err *err)
+{
+    off_t end;
+
+    if (!image->is_raw) {
+        return err_set(err, -EOPNOTSUPP,
+                       "'%s' has more in it than the disk: only a raw image can grow under a "
+                       "guest that runs",
+                       path);
+    }
+    end = lseek(image->fd, 0, SEEK_END); /* of block devices, too; nobody else uses its place */
+    if (end < 0) {
+        return err_sys(err, -errno, "cannot tell the size of '%s'", path);
+    }
+    if ((uint64_t)end < image->facts.size) {
+        return err_set(err, -EINVAL,
+                       "'%s' has %jd bytes, and the guest knows a disk of %" PRIu64
+                       ": make it as large as it was, or stop the guest",
+                       path, (intmax_t)end, image->facts.size);
+    }
+    if (end % SECTOR != 0) {
+        return err_set(err, -EINVAL, "'%s' has %jd bytes, not a multiple of %u", path,
+                       (intmax_t)end, SECTOR);
+    }
+    (void)pthread_mutex_lock(&image->lock);
+    image->facts.size = (uint64_t)end;
+    (void)pthread_mutex_unlock(&image->lock);
+    *size = (uint64_t)end;
+    return 0;
 }

@@ -287,6 +287,12 @@ int vdev_host_resize(struct vdev_host *host, uint16_t columns, uint16_t rows);
  * yet; -ENODEV: there is no balloon; -ERANGE: the guest has not so much. */
 int vdev_host_balloon(struct vdev_host *host, uint64_t bytes);
 
+/* The image of the device of that name may have grown: if so, the guest is told. Its bytes before
+ * and now. -ENOENT: there is no such device; -EOPNOTSUPP: it has no image, or none that can grow;
+ * -EINVAL: it has become smaller, or is no whole number of sectors. In words. */
+int vdev_host_resize_disk(struct vdev_host *host, const char *name, uint64_t *before, uint64_t *now,
+                          struct err *err);
+
 /* Reset all devices, last first (who was made later may lean on who was made before). No vCPU
  * runs. */
 void vdev_host_reset(struct vdev_host *host);

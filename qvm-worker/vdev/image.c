@@ -137,6 +137,38 @@ void vdev_host_close_image(struct vdev_slot *slot)
     cleanup_close(&slot->image_fd);
 }
 
+static struct vdev_slot *find_name(const struct vdev_host *host, const char *name)
+{
+    for (uint32_t i = 0; i < host->slot_count; i++) {
+        if (strcmp(host->slots[i]->name, name) == 0) {
+            return host->slots[i];
+        }
+    }
+    return NULL;
+}
+
+int vdev_host_resize_disk(struct vdev_host *host, const char *name, uint64_t *before, uint64_t *now,
+                          struct err *err)
+{
+    struct vdev_slot *slot = find_name(host, name);
+    int r;
+
+    if (slot == NULL) {
+        return err_set(err, -EINVAL, "the guest has no vdev '%s': 'show --vdevs' lists them", name);
+    }
+    if (slot->image == NULL || slot->device == NULL || slot->loaded->ops.image_grown == NULL) {
+        return err_set(err, -EOPNOTSUPP, "vdev '%s' is no disk", name);
+    }
+    (void)pthread_mutex_lock(&slot->lock);
+    *before = image_facts(slot->image)->size;
+    r = image_grow(slot->image, slot->image_need.path, now, err);
+    if (r == 0 && *now != *before) {
+        slot->loaded->ops.image_grown(slot->device);
+    }
+    (void)pthread_mutex_unlock(&slot->lock);
+    return r;
+}
+
 bool vdev_host_image(struct vdev_slot *slot, struct vdev_image *image)
 {
     if (slot->image != NULL) {

@@ -326,7 +326,7 @@ class TimeTest(ManyTest):
 
     LOCAL = {"version", "help", "completion"}  # ask nobody
     WORDS = {"NAME": "web", "STATE": "running", "FILE": "web.qvmconf", "METHOD": "host.info",
-             "SETTING=VALUE": "restart=always", "SHELL": "bash", "KEY": "ret", "SIZE": "0", "TEXT": "a", "X": "1",
+             "SETTING=VALUE": "restart=always", "SHELL": "bash", "KEY": "ret", "SIZE": "0", "VDEV": "disk", "TEXT": "a", "X": "1",
              "Y": "1", "REGION": "ring", "OFFSET": "0", "BYTES": "1", "CLIENT": "0"}
     MORE = {"top": ["-b"]}  # which wants a terminal otherwise
 

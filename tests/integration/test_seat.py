@@ -1,9 +1,21 @@
 #!/usr/bin/env python3
 """What people do at a guest's devices: keys, text, the pointer, sizes of console and balloon."""
 
+import os
 import re
+import struct
 
-from qvmtest import QvmdTest, Refused, main
+from qvmtest import BUILD, QvmdTest, Refused, main
+
+DEVICES = os.path.join(BUILD, "tests/guests/bare/devices.bzimage")
+
+
+def vhd_footer(size):
+    """Of a fixed VHD: "Hard Disk Footer Format"."""
+    footer = bytearray(struct.pack(">8sIIQI4sIIQQII", b"conectix", 2, 0x10000, 2**64 - 1, 0, b"test", 0, 0,
+                                   size, size, 0, 2).ljust(512, b"\0"))
+    footer[64:68] = struct.pack(">I", ~sum(footer) & 0xffffffff)
+    return bytes(footer)
 
 
 class SeatTest(QvmdTest):
@@ -111,6 +123,40 @@ class SeatTest(QvmdTest):
         with self.assertRaises(Refused) as refused:
             self.act("balloon", size=0)
         self.assertEqual(refused.exception.name, "wrong-state")
+
+    def test_a_disk_grows_under_its_guest_and_never_becomes_smaller(self):
+        image = os.path.join(self.qvmd.top, "grows.img")
+        with open(image, "wb") as file:
+            file.truncate(1 << 20)
+        self.start("a", image=DEVICES, run="blk_feb00000_16_grow",
+                   more=f"vdev virtio-blk loc mem:feb00000,512 intr ioapic:16 hostdev {image}\n")
+        self.assert_console("a", "blk: waits with 2048 sectors")
+        done = self.ctl("resize", "a", "virtio-blk")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        self.assertIn("disk 'virtio-blk' has 1048576 bytes, as before", done.stderr)
+        os.truncate(image, 1 << 19)
+        done = self.ctl("resize", "a", "virtio-blk")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f"'{image}' has 524288 bytes, and the guest knows a disk of 1048576", done.stderr)
+        os.truncate(image, 3 << 20)
+        done = self.ctl("resize", "a", "virtio-blk")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("disk 'virtio-blk' has 3145728 bytes now", done.stderr)
+        self.assert_console("a", "blk: grew to 6144 sectors, the last one: status 0")
+        with open(image, "rb") as file:
+            file.seek(-512, os.SEEK_END)
+            self.assertEqual(file.read(), bytes(i % 256 for i in range(512)))
+
+    def test_what_is_no_disk_that_can_grow_is_refused_in_words(self):
+        image = os.path.join(self.qvmd.top, "d.vhd")
+        with open(image, "wb") as file:
+            file.write(bytes(1 << 20) + vhd_footer(1 << 20))
+        self.start_and_wait(more=f"vdev virtio-blk name d hostdev {image}\nvdev virtio-entropy\n")
+        for vdev, words in (("d", "only a raw image can grow"), ("virtio-entropy", "is no disk"),
+                            ("nobody", "has no vdev 'nobody'")):
+            with self.assertRaises(Refused) as refused:
+                self.act("resize", vdev=vdev)
+            self.assertIn(words, refused.exception.message)
 
     def test_a_guest_without_a_balloon_is_refused_in_words(self):
         self.start_and_wait()

@@ -274,6 +274,53 @@ START_TEST(size_of_a_raw_image_is_a_multiple_of_a_sector)
 }
 END_TEST
 
+START_TEST(a_raw_image_takes_the_size_that_its_file_has)
+{
+    static char out[512];
+    uint64_t size = 0;
+    int result = 1;
+
+    for (int may_ring = 0; may_ring < 2; may_ring++) {
+        struct image *image = make(may_ring != 0);
+
+        ck_assert_int_eq(image_grow(image, "disk.img", &size, &err), 0);
+        ck_assert_uint_eq(size, SIZE);
+        ck_assert_int_eq(begin(image, VDEV_IO_WRITE, SIZE, out, sizeof(out), 1), -EINVAL);
+        ck_assert_int_eq(ftruncate(file, SIZE + 512), 0);
+        ck_assert_int_eq(begin(image, VDEV_IO_WRITE, SIZE, out, sizeof(out), 1), -EINVAL);
+        ck_assert_int_eq(image_grow(image, "disk.img", &size, &err), 0);
+        ck_assert_uint_eq(size, SIZE + 512);
+        ck_assert_uint_eq(image_facts(image)->size, SIZE + 512);
+        ck_assert_int_eq(begin(image, VDEV_IO_WRITE, SIZE, out, sizeof(out), 1), 0);
+        image_submit(image);
+        ck_assert_uint_eq(take(image, &result), 1);
+        ck_assert_int_eq(result, 0);
+        ck_assert_int_eq(begin(image, VDEV_IO_WRITE, SIZE + 512, out, sizeof(out), 1), -EINVAL);
+        image_destroy(image);
+        close(file);
+    }
+}
+END_TEST
+
+START_TEST(an_image_never_becomes_smaller_or_part_of_a_sector)
+{
+    struct image *image = make(false);
+    uint64_t size = 7;
+
+    ck_assert_int_eq(ftruncate(file, SIZE - 512), 0);
+    ck_assert_int_eq(image_grow(image, "disk.img", &size, &err), -EINVAL);
+    ck_assert_str_eq(err.msg, "'disk.img' has 1048064 bytes, and the guest knows a disk of 1048576"
+                              ": make it as large as it was, or stop the guest");
+    ck_assert_int_eq(ftruncate(file, SIZE + 100), 0);
+    ck_assert_int_eq(image_grow(image, "disk.img", &size, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.msg, "not a multiple of 512"));
+    ck_assert_uint_eq(size, 7);
+    ck_assert_uint_eq(image_facts(image)->size, SIZE);
+    image_destroy(image);
+    close(file);
+}
+END_TEST
+
 START_TEST(other_formats_are_refused_by_their_names)
 {
     static const char *const names[] = {"a.vhdx", "b.qcow2", "C.QCOW2", "/x/d.vmdk"};
@@ -384,6 +431,8 @@ UNIT_MAIN("image", what_is_written_is_read_back_and_is_in_the_file,
           a_disk_that_does_not_answer_is_waited_for_until_the_deadline,
           waiting_for_nothing_ends_at_the_deadline, file_that_became_shorter_is_an_error,
           nothing_outside_the_image_is_begun, size_of_a_raw_image_is_a_multiple_of_a_sector,
+          a_raw_image_takes_the_size_that_its_file_has,
+          an_image_never_becomes_smaller_or_part_of_a_sector,
           other_formats_are_refused_by_their_names, fixed_vhd_is_the_disk_without_its_footer,
           footer_in_an_image_with_another_name_means_nothing,
           vhd_that_is_damaged_or_of_another_kind_is_refused_in_words)

@@ -61,6 +61,24 @@ START_TEST(configuration_tells_the_capacity_5_2_4)
 }
 END_TEST
 
+START_TEST(an_image_that_grew_is_a_change_of_the_configuration_5_2_5)
+{
+    set_up(false, 0);
+    request(T_IN, SECTORS, 512);
+    expect(0, S_IOERR, 1);
+    set(0x64, get(0x60));
+    slot.image.size += 8 * 512;
+    slot.module->ops->image_grown(slot.device);
+    ck_assert(slot.is_high);
+    ck_assert_uint_eq(get(0x60), 2);
+    ck_assert_uint_eq(get(0x100), SECTORS + 8);
+    request(T_IN, SECTORS + 7, 512);
+    fake_slot_end_io(&slot, 0, 0);
+    expect(0, S_OK, 513);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
 START_TEST(read_only_is_offered_for_what_is_5_2_3)
 {
     set_up(false, 0);
@@ -344,6 +362,7 @@ START_TEST(state_counts_what_was_done)
 END_TEST
 
 UNIT_MAIN("virtio_blk", configuration_tells_the_capacity_5_2_4,
+          an_image_that_grew_is_a_change_of_the_configuration_5_2_5,
           read_only_is_offered_for_what_is_5_2_3, read_is_a_transfer_into_the_guests_memory_5_2_6,
           write_is_a_transfer_out_of_it_5_2_6, error_of_the_host_is_an_error_of_the_disk_5_2_6,
           flush_waits_for_the_host_5_2_6_2,

@@ -272,7 +272,7 @@ static const struct command commands[] = {
     {"ticks", command_ticks, "N: wait for N ticks of the LAPIC timer"},
     {"in", command_in, "PORT: read a byte (hex)"},
     {"rng", virtio_command_rng, "ADDRESS GSI N: random bytes of a virtio device"},
-    {"blk", virtio_command_blk, "ADDRESS GSI info|id|flush|write|read|flight|recall: a disk"},
+    {"blk", virtio_command_blk, "ADDRESS GSI info|id|grow|flush|write|read|flight|recall: a disk"},
     {"master", virtio_command_master, "ADDRESS GSI: random bytes for who is no bus master"},
     {"storm", virtio_command_storm, "ADDRESS GSI SEED ROUNDS: nonsense for a virtio device"},
     {"out", command_out, "PORT VALUE: write a byte (hex)"},

@@ -248,7 +248,33 @@ static void blk_flight(const char *verb, const char *arguments)
     print("blk: after the reset %u of %u are ours\n", check(sector, count, seed), count);
 }
 
-/* blk ADDRESS GSI info | id | flush | write SECTOR COUNT SEED | read SECTOR COUNT SEED |
+static uint64_t blk_capacity(void)
+{
+    return (uint64_t)virtio_config(4) << 32 | virtio_config(0);
+}
+
+/* Asleep until an interrupt tells of another capacity; then the last sector is written. */
+static void blk_await_growth(void)
+{
+    uint64_t before = blk_capacity();
+    uint64_t last;
+
+    print("blk: waits with %u sectors\n", before);
+    interrupts_off();
+    while (blk_capacity() == before) {
+        interrupts_wait();
+        interrupts_off();
+    }
+    interrupts_on();
+    last = blk_capacity() - 1;
+    for (uint64_t i = 0; i < SECTOR; i++) {
+        ((uint8_t *)BLK_DATA)[i] = (uint8_t)i;
+    }
+    print("blk: grew to %u sectors, the last one: status %u\n", last + 1,
+          (uint64_t)blk(BLK_OUT, last, SECTOR));
+}
+
+/* blk ADDRESS GSI info | id | grow | flush | write SECTOR COUNT SEED | read SECTOR COUNT SEED |
  * flight SECTOR COUNT SEED | recall SECTOR COUNT SEED | discard SECTOR COUNT |
  * zero SECTOR COUNT UNMAP */
 void virtio_command_blk(const char *arguments)
@@ -261,7 +287,9 @@ void virtio_command_blk(const char *arguments)
         return;
     }
     if (text_equals(arguments, "info")) {
-        print("blk: %u sectors\n", (uint64_t)virtio_config(4) << 32 | virtio_config(0));
+        print("blk: %u sectors\n", blk_capacity());
+    } else if (text_equals(arguments, "grow")) {
+        blk_await_growth();
     } else if (text_equals(arguments, "flush")) {
         print("blk: flushed: status %u\n", (uint64_t)blk(BLK_FLUSH, 0, 0));
     } else if (text_equals(arguments, "id")) {
@@ -284,7 +312,7 @@ void virtio_command_blk(const char *arguments)
     } else if (text_starts(arguments, "zero ")) {
         blk_give_back(BLK_WRITE_ZEROES, arguments + sizeof("zero"));
     } else {
-        print("info, id, flush, write, read, flight, recall, discard or zero\n");
+        print("info, id, grow, flush, write, read, flight, recall, discard or zero\n");
     }
 }
 

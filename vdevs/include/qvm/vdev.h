@@ -468,6 +468,9 @@ struct vdev_ops {
 
     /* The terminal at the stream has that size now. NULL if the guest cannot be told. */
     void (*resize)(void *device, uint16_t columns, uint16_t rows);
+
+    /* The image is larger now than the service `image` said. NULL if the guest cannot be told. */
+    void (*image_grown)(void *device);
 };
 
 struct vdev_module {
