@@ -399,30 +399,12 @@ void guest_shmem_found(struct guest *guest, int64_t count);
 void guest_on_shmem_held(struct guest *guest, const struct msg_shmem_held *held, int *fds,
                          size_t fd_count);
 
-/* The regions; NULL: out of memory. */
-struct shmem *guests_shared(struct guests *guests);
-
-/* Whether guests of an earlier qvmd may still have something to say of what they share: those of
- * that owner, or (NULL) of anybody. */
-bool guests_shmem_is_awaited(const struct guests *guests, const uid_t *owner);
-
 /* Its qvm was found again, is lost, or has ended: wishes may have waited for what it has. */
 void guests_shmem_go_on(struct guests *guests);
 
 /* The instance has ended; qvmd ends. */
 void guest_shmem_end(struct guest *guest);
 void guests_shmem_destroy(struct guests *guests);
-
-/* ---- program.c: programs of the host that share regions with guests ---- */
-
-/* Answer those who wait, if they need not wait any more. */
-void guests_programs_go_on(struct guests *guests);
-
-/* A region of program number `id` has changed: it is told, a moment later. */
-void guests_program_changed(struct guests *guests, int64_t id);
-
-/* Its process; 0: unknown. */
-pid_t guests_program_pid(const struct guests *guests, int64_t id);
 
 /* ---- connect.c ---- */
 

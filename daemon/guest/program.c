@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "daemon/guest/inside.h"
+#include "daemon/guest/program.h"
 #include "daemon/host/users.h"
 #include "daemon/shmem/shmem.h"
 #include "proto/base/cleanup.h"

@@ -10,6 +10,7 @@
 #include "daemon/crash_point.h"
 #include "daemon/guest/ask.h"
 #include "daemon/guest/inside.h"
+#include "daemon/guest/program.h"
 #include "daemon/hand/hand.h"
 #include "daemon/shmem/shmem.h"
 #include "proto/base/cleanup.h"
