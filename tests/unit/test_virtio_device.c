@@ -304,17 +304,40 @@ START_TEST(device_that_knows_no_rings_works_with_packed_ones_2_8)
 }
 END_TEST
 
-UNIT_MAIN(
-    "virtio_device", nothing_is_consumed_before_driver_ok_2_1_2, driver_clears_no_status_bit_2_1_1,
-    device_that_needs_a_reset_says_so_once_and_does_nothing_2_1_2,
-    reset_that_is_needed_before_driver_ok_is_told_with_it_2_1_2,
-    features_that_were_not_offered_are_refused_2_2_2, any_subset_of_features_is_accepted_2_2_2,
-    same_features_are_accepted_again_after_a_reset_2_2_2, version_1_is_offered_6_2,
-    driver_without_version_1_is_refused_6_1, features_are_settled_once_3_1_1,
-    driver_ok_needs_features_ok_3_1_1, queue_is_not_enabled_before_the_features_are_settled_3_1_1,
-    reset_says_nothing_and_touches_nothing_until_the_next_start_2_4_1,
-    configuration_can_be_read_before_features_ok_2_5_2,
-    queue_that_was_reset_is_not_executed_nor_told_of_2_6_1_1, queue_may_come_back_smaller_2_6_1_2,
-    notifications_without_buffers_are_harmless_2_7_10_2, host_may_reset_the_device_at_any_time,
-    state_tells_of_each_queue, packed_rings_are_offered_where_the_configuration_says_so_6,
-    device_that_knows_no_rings_works_with_packed_ones_2_8)
+/* PCI 3.0, 6.2.2: of any device, since it is the slot that knows. */
+START_TEST(device_that_is_no_bus_master_leaves_the_rings_alone_until_it_is_one)
+{
+    struct vdev_piece pieces[4];
+    struct virtq_chain chain = {.segments = pieces, .room = 4};
+
+    set_up();
+    drive(BARE_FEATURES);
+    slot.is_mute = true;
+    offer_one();
+    ck_assert(!virtio_take(&made_up->virtio, 0, &chain));
+    ck_assert(!virtio_take_or_wait(&made_up->virtio, 0, &chain));
+    virtio_tell(&made_up->virtio, 0);
+    ck_assert_uint_eq(get(INTERRUPT_STATUS), 0);
+    slot.is_mute = false;
+    ck_assert(use_one());
+    ck_assert_uint_eq(get(INTERRUPT_STATUS), VIRTIO_USED);
+}
+END_TEST
+
+UNIT_MAIN("virtio_device", device_that_is_no_bus_master_leaves_the_rings_alone_until_it_is_one,
+          nothing_is_consumed_before_driver_ok_2_1_2, driver_clears_no_status_bit_2_1_1,
+          device_that_needs_a_reset_says_so_once_and_does_nothing_2_1_2,
+          reset_that_is_needed_before_driver_ok_is_told_with_it_2_1_2,
+          features_that_were_not_offered_are_refused_2_2_2,
+          any_subset_of_features_is_accepted_2_2_2,
+          same_features_are_accepted_again_after_a_reset_2_2_2, version_1_is_offered_6_2,
+          driver_without_version_1_is_refused_6_1, features_are_settled_once_3_1_1,
+          driver_ok_needs_features_ok_3_1_1,
+          queue_is_not_enabled_before_the_features_are_settled_3_1_1,
+          reset_says_nothing_and_touches_nothing_until_the_next_start_2_4_1,
+          configuration_can_be_read_before_features_ok_2_5_2,
+          queue_that_was_reset_is_not_executed_nor_told_of_2_6_1_1,
+          queue_may_come_back_smaller_2_6_1_2, notifications_without_buffers_are_harmless_2_7_10_2,
+          host_may_reset_the_device_at_any_time, state_tells_of_each_queue,
+          packed_rings_are_offered_where_the_configuration_says_so_6,
+          device_that_knows_no_rings_works_with_packed_ones_2_8)

@@ -296,27 +296,6 @@ START_TEST(with_messages_each_event_has_its_own_4_1_5_3)
 }
 END_TEST
 
-/* PCI 3.0, 6.2.2 */
-START_TEST(device_that_is_no_bus_master_leaves_the_rings_alone_until_it_is_one)
-{
-    struct vdev_piece pieces[4];
-    struct virtq_chain chain = {.segments = pieces, .room = 4};
-
-    set_up_pci();
-    slot.has_messages = true;
-    drive_pci(BARE_FEATURES);
-    slot.is_mute = true;
-    offer_one();
-    ck_assert(!virtio_take(&made_up->virtio, 0, &chain));
-    ck_assert(!virtio_take_or_wait(&made_up->virtio, 0, &chain));
-    virtio_tell(&made_up->virtio, 0);
-    ck_assert_uint_eq(slot.messages[1], 0);
-    slot.is_mute = false;
-    ck_assert(use_one());
-    ck_assert_uint_eq(slot.messages[1], 1);
-}
-END_TEST
-
 START_TEST(any_event_goes_to_any_vector_or_to_none_4_1_5_1_2_1)
 {
     set_up_pci();
@@ -488,7 +467,6 @@ UNIT_MAIN("virtio_pci", ids_and_revision_are_those_of_a_device_without_legacy_4_
           fields_are_accessed_in_their_width_4_1_3_1,
           vector_that_does_not_exist_reads_none_4_1_5_1_2_1,
           with_messages_each_event_has_its_own_4_1_5_3,
-          device_that_is_no_bus_master_leaves_the_rings_alone_until_it_is_one,
           without_messages_reading_the_isr_lets_the_line_fall_4_1_4_5_1,
           each_queue_is_notified_at_its_place_4_1_4_4,
           notification_with_data_goes_to_the_place_of_its_queue_4_1_5_2,

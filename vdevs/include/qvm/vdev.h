@@ -38,7 +38,6 @@ extern "C" {
 
 #define QVM_VDEV_ABI 3u
 
-#define VDEV_LINES_MAX  32u /* interrupt lines of one device */
 #define VDEV_TIMERS_MAX 32u /* timers of one device */
 #define VDEV_EVENTS_MAX 64u /* doorbells of one device */
 #define VDEV_CASCADED   256 /* see acknowledge */
@@ -95,23 +94,6 @@ struct vdev_value {
     uint64_t number[2]; /* NUMBER: [0]; PAIR: both */
     const char *text;   /* TEXT, HOSTDEV, IMAGE: valid until create returns */
     const char *where;  /* "FILE:LINE" of the argument, "default" for a fallback */
-};
-
-struct vdev_config {
-    uint32_t size; /* sizeof(struct vdev_config) of the qvm */
-    const char *name;
-    const struct vdev_value *values; /* fallbacks, then what the configuration gives, in its order;
-                                        one of an option that may not repeat: its last */
-    uint32_t value_count;
-    const struct vdev_region *regions; /* from `loc`, or the module's default */
-    uint32_t region_count;
-    enum vdev_place place;
-    uint32_t intr_count;            /* lines that it has; on PCI there is one, INTx */
-    uint32_t intrs[VDEV_LINES_MAX]; /* GSI of each, from `intr PIC:LINE` or the module's defaults;
-                                        QVM_VDEV_NO_INTR on PCI, where the slot decides */
-    uint32_t cpu_count;
-    uint64_t ram_below_4g, ram_above_4g; /* bytes */
-    const char *system;                  /* the VM's name */
 };
 
 enum vdev_log_level { VDEV_LOG_ERROR, VDEV_LOG_WARN, VDEV_LOG_INFO, VDEV_LOG_DEBUG };

@@ -1,11 +1,13 @@
 /* Where the guest finds a device, for <qvm/vdev.h>: ports and addresses, or a function of a PCI bus
- * and what that is. Same rules of the contract: what is there never changes, only more comes. */
+ * and what that is; and what a device is made of. Same rules of the contract: what is there never
+ * changes, only more comes. */
 #ifndef QVM_VDEV_PLACE_H
 #define QVM_VDEV_PLACE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#define VDEV_LINES_MAX    32u /* interrupt lines of one device */
 #define VDEV_VECTORS_MAX  64u /* MSI-X vectors of one device */
 #define VDEV_BARS_MAX     6u  /* PCI 3.0, 6.2.5.1 */
 #define VDEV_CAPS_MAX     16u /* capabilities of one PCI function */
@@ -59,6 +61,26 @@ struct vdev_pci_function {
     uint32_t cap_count;
     uint8_t msi_count;  /* of MSI: 1, 2, 4, 8, 16 or 32, beside MSI-X or alone; 0: it has none */
     bool has_msi_masks; /* and a mask and a pending bit for each */
+};
+
+struct vdev_value; /* <qvm/vdev.h> */
+
+/* What create is told of the device and its VM. */
+struct vdev_config {
+    uint32_t size; /* sizeof(struct vdev_config) of the qvm */
+    const char *name;
+    const struct vdev_value *values; /* fallbacks, then what the configuration gives, in its order;
+                                        one of an option that may not repeat: its last */
+    uint32_t value_count;
+    const struct vdev_region *regions; /* from `loc`, or the module's default */
+    uint32_t region_count;
+    enum vdev_place place;
+    uint32_t intr_count;            /* lines that it has; on PCI there is one, INTx */
+    uint32_t intrs[VDEV_LINES_MAX]; /* GSI of each, from `intr PIC:LINE` or the module's defaults;
+                                        QVM_VDEV_NO_INTR on PCI, where the slot decides */
+    uint32_t cpu_count;
+    uint64_t ram_below_4g, ram_above_4g; /* bytes */
+    const char *system;                  /* the VM's name */
 };
 
 #endif
