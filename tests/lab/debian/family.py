@@ -1,13 +1,26 @@
 """What a Debian guest makes of the smaller virtio devices; it shares its boot with its disks."""
 
+import os
 import re
+import shutil
+import socket
+import threading
 import time
 
 SECONDS = 120
 MIB = 1 << 20
 
-VDEVS = ("vdev virtio-entropy packed on\nvdev virtio-balloon\n"
-         "vdev virtio-input name desk\n")
+PORT = 7000
+
+
+def vdevs(directory):
+    return ("vdev virtio-entropy packed on\nvdev virtio-balloon\n"
+            f"vdev virtio-input name desk\nvdev virtio-vsock cid 9 listen {directory}/vsock\n")
+
+
+def give_programs(build, folder):
+    """What the guest finds in a folder that it shares with the host."""
+    shutil.copy(os.path.join(build, "tests/lab/talk"), folder)
 
 
 def entropy(test, console, _name):
@@ -70,4 +83,57 @@ def pointer(test, console, name):
                      [(1, 272, 1), (1, 272, 0), (3, 0, 16384), (3, 1, 32767)])
 
 
-CHECKS = (entropy, balloon, pointer)
+def numbers(first):
+    return b"".join(b"%d\n" % number for number in range(first, first + 40000))
+
+
+def hear_and_say(stream, said):
+    """Say that in a thread of its own, and hear until the other end has ended."""
+    def say():
+        stream.sendall(said)
+        stream.shutdown(socket.SHUT_WR)
+
+    speaker = threading.Thread(target=say)
+    speaker.start()
+    heard = b""
+    while some := stream.recv(65536):
+        heard += some
+    speaker.join()
+    stream.close()
+    return heard
+
+
+def sockets(test, console, _name):
+    """Streams that the host begins, and streams that the guest begins, each with bytes both ways;
+    a port of the host where nobody listens."""
+    path = os.path.join(test.qvmd.top, "vsock")
+    console.run("mkdir -p /files && mount -t virtiofs files /files && cp /files/talk /talk && "
+                "umount /files && seq 40000 >/said", SECONDS)
+    console.begin(f"/talk listen {PORT} </said >/heard")
+    console.read_until("talk: listens")
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.settimeout(SECONDS)
+        stream.connect(path)
+        stream.sendall(b"CONNECT %d\n" % PORT)
+        line = b""
+        while not line.endswith(b"\n"):
+            line += stream.recv(1)
+        test.assertRegex(line, rb"^OK [0-9]+\n$")
+        test.assertEqual(hear_and_say(stream, numbers(100000)), numbers(1))
+    console.finish(SECONDS)
+    console.run("seq 100000 139999 | cmp - /heard", SECONDS)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{path}_{PORT}")
+        server.settimeout(SECONDS)
+        server.listen()
+        console.begin(f"/talk call {PORT} </said >/heard")
+        stream, _ = server.accept()
+        stream.settimeout(SECONDS)
+        test.assertEqual(hear_and_say(stream, numbers(200000)), numbers(1))
+        console.finish(SECONDS)
+    console.run("seq 200000 239999 | cmp - /heard", SECONDS)
+    test.assertIn("talk: call: Connection reset",
+                  console.run(f"! /talk call {PORT + 1} </dev/null 2>&1", SECONDS))
+
+
+CHECKS = (entropy, balloon, pointer, sockets)

@@ -59,6 +59,7 @@ class DiskTest(debian.DebianTest):
         os.mkdir(folder)
         with open(os.path.join(folder, "of-the-host"), "w", encoding="utf-8") as file:
             file.write("hello guest\n")
+        family.give_programs(debian.BUILD, folder)
         self.back_end(files, VIRTIOFSD, "-f", f"--socket-path={files}", "-o", f"source={folder}")
         return (f"vdev vhost-user loc pci:0:5.0 device blk hostdev {disk}\n"
                 f"vdev vhost-user loc pci:0:6.0 device fs tag files hostdev {files}\n"), image, folder
@@ -94,7 +95,7 @@ class DiskTest(debian.DebianTest):
             "initrd.img", "initrd-disk.img") + (
             f"vdev virtio-blk hostdev {first} serial FIRST packed on\n"
             f"vdev virtio-blk loc mem:feb00000,512 intr ioapic:20 hostdev {second}\n"
-            + family.VDEVS)
+            + family.vdevs(self.qvmd.top))
         of_others, outside_image, folder = self.outside()
         of_ours, shared = self.shared()
         definition["sources"][0]["text"] += of_others + of_ours
