@@ -282,7 +282,7 @@ class UnderTest(unittest.TestCase):
     def test_the_newest_version_that_both_speak_is_spoken(self):
         qvm = self.spawn()
         qvm.run()
-        for told, spoken in ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 5), (65535, 5)):
+        for told, spoken in ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 6), (65535, 6)):
             peer = qvm.connect()
             self.assertEqual(peer.hello(qvm.nonce, version=told)["version"], spoken)
 

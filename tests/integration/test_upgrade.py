@@ -139,7 +139,7 @@ class VersionTest(QvmdTest):
 
     def test_a_version_that_is_not_known_is_told_and_never_spoken_to(self):
         for name, words in (("speaks-9", "the qvm speaks version 9 of the control protocol, and "
-                                         "this qvmd those from 1 to 5"),
+                                         "this qvmd those from 1 to 6"),
                             ("speaks-0", "'version' must lie between 1 and 65535")):
             with self.subTest(name):
                 message = self.refused("guest-failed", "guest.start", name=name,
