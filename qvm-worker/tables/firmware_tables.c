@@ -167,8 +167,7 @@ static void make(struct script *script)
     sum_up(script, FILE_RSDP, RSDP_CHECKSUM_2, 0, RSDP_SIZE);
 }
 
-int firmware_tables_add(struct firmware_files *files, uint8_t *area, uint32_t size,
-                        struct err *err)
+int firmware_tables_add(struct firmware_files *files, uint8_t *area, uint32_t size, struct err *err)
 {
     struct script script = {.area = area};
     int r;

@@ -12,8 +12,8 @@ struct firmware_files;
 
 /* Add etc/acpi/rsdp, etc/acpi/tables and etc/table-loader for the tables that acpi_build wrote to
  * `area` for address 0: all pointers are offsets in it. Checksums that the script makes become 0.
- * The tables get `size` bytes of the area; 0: what they have, and room to grow. Firmware reads sizes
- * once, and the tables after it has moved what they tell. */
+ * The tables get `size` bytes of the area; 0: what they have, and room to grow. Firmware reads
+ * sizes once, and the tables after it has moved what they tell. */
 int firmware_tables_add(struct firmware_files *files, uint8_t *area, uint32_t size,
                         struct err *err);
 
