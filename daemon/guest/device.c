@@ -151,6 +151,37 @@ static int find_one(const struct guest *guest, struct taking *taking, size_t ite
     return 0;
 }
 
+/* What no hand may ask: the host's addresses. All else it looks for itself, right before it takes.
+ */
+static int check_addresses(const struct taking *taking, size_t *bad, struct err *err)
+{
+    struct pci_table table = {0};
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < taking->count; i++) {
+        struct pci_function function = {0};
+
+        memcpy(function.bdf, taking->devices[i].bdf, sizeof(function.bdf));
+        if (pci_insert(&table, &function) < 0) {
+            r = err_set(err, -ENOMEM, "out of memory");
+        }
+    }
+    if (r == 0) {
+        pci_read_addresses(ROOT, &table);
+    }
+    for (size_t i = 0; r == 0 && i < taking->count; i++) {
+        const struct pci_function *function = pci_find(&table, taking->devices[i].bdf);
+
+        if (function != NULL && function->use[0] != '\0') {
+            *bad = taking->origin[i];
+            r = err_set(err, -EBUSY, "'%s' is used by the host: %s; %s", function->bdf,
+                        function->use, function->cure);
+        }
+    }
+    pci_fini(&table);
+    return r;
+}
+
 int guest_devices_find(const struct guest *guest, struct taking **result, size_t *bad,
                        struct err *err)
 {
@@ -169,6 +200,13 @@ int guest_devices_find(const struct guest *guest, struct taking **result, size_t
         *bad = i;
         r = taking != NULL ? find_one(guest, taking, i, err)
                            : err_set(err, -ENOMEM, "out of memory");
+        if (r != 0) {
+            return r;
+        }
+    }
+    if (taking != NULL) {
+        int r = check_addresses(taking, bad, err);
+
         if (r != 0) {
             return r;
         }

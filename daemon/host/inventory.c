@@ -244,16 +244,25 @@ void inventory_destroy(struct inventory *inventory)
 
 /* ---- questions ---- */
 
-const struct pci_table *inventory_pci(struct inventory *inventory)
+static int read_pci(struct inventory *inventory)
 {
     if (inventory_deaf(inventory) != NULL) {
-        return read_again(inventory) == 0 ? &inventory->pci : NULL;
+        return read_again(inventory);
     }
     if (inventory->is_pci_stale) {
         refresh(inventory);
         inventory->is_pci_stale = uv_hrtime() < inventory->stale_until;
     }
-    return pci_read_use(inventory->env.root, &inventory->pci) == 0 ? &inventory->pci : NULL;
+    return pci_read_use(inventory->env.root, &inventory->pci);
+}
+
+const struct pci_table *inventory_pci(struct inventory *inventory)
+{
+    if (read_pci(inventory) != 0) {
+        return NULL;
+    }
+    pci_read_addresses(inventory->env.root, &inventory->pci);
+    return &inventory->pci;
 }
 
 const struct topology *inventory_topology(struct inventory *inventory)

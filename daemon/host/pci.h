@@ -72,6 +72,11 @@ int pci_read_function(const char *root, const char *bdf, struct pci_function *fu
  * interface cannot be seen. -ENOMEM: then `use` is not what it should be. */
 int pci_read_use(const char *root, struct pci_table *table);
 
+/* Add the cards that have an IPv4 address without a network (/32): no table of routes in /proc
+ * names these. The kernel tells them by a netlink socket alone, which a hand must not have, and of
+ * the network namespace that we live in: not of a prepared tree. */
+void pci_read_addresses(const char *root, struct pci_table *table);
+
 /* Is `text` the full name of a function, DOMAIN:BUS:DEVICE.FUNCTION in lower case? */
 bool pci_is_bdf(const char *text);
 

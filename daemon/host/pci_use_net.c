@@ -1,8 +1,10 @@
 /* What the host itself does with its network cards. */
+#include <ifaddrs.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "daemon/host/pci_use.h"
 #include "daemon/host/sysfs.h"
@@ -158,4 +160,21 @@ void pci_use_networks(const struct pci_search *search)
     use_routes4(search, false);
     use_addresses6(search);
     use_unseen(search);
+}
+
+void pci_read_addresses(const char *root, struct pci_table *table)
+{
+    const struct pci_search search = {.root = root, .table = table};
+    struct ifaddrs *all = NULL;
+
+    if (*root != '\0' || getifaddrs(&all) != 0) {
+        return;
+    }
+    for (const struct ifaddrs *one = all; one != NULL; one = one->ifa_next) {
+        if (one->ifa_addr != NULL && one->ifa_addr->sa_family == AF_INET) {
+            one->ifa_name[strcspn(one->ifa_name, ":")] = '\0'; /* a label may follow: eth0:1 */
+            use_interface(&search, one->ifa_name, &address, 0);
+        }
+    }
+    freeifaddrs(all);
 }
