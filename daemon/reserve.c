@@ -283,9 +283,9 @@ static int check_holders(struct store *store, int64_t instance, const struct res
         return err_set(err, -EBUSY, "socket '%s' is held by guest '%s' (pid %" PRId64 ")",
                        item->id + strcspn(item->id, "/"), holder.guest, holder.pid);
     }
-    if (item->kind == RESOURCE_network) {
-        return err_set(err, -EBUSY, "'%s' is held by guest '%s' (pid %" PRId64 ")", item->id,
-                       holder.guest, holder.pid);
+    if (item->kind == RESOURCE_network || item->kind == RESOURCE_node) {
+        return err_set(err, -EBUSY, "'%s' is held by guest '%s' (pid %" PRId64 ")",
+                       shown_name(item), holder.guest, holder.pid);
     }
     return err_set(err, -EBUSY, "'%s' is held for %s by guest '%s' (pid %" PRId64 ")",
                    shown_name(item), holder.is_exclusive ? "writing" : "reading", holder.guest,

@@ -8,6 +8,7 @@
 
 #include "daemon/guest/ask.h"
 #include "daemon/guest/device.h"
+#include "daemon/host/pci_node.h"
 #include "daemon/host/topology.h"
 #include "daemon/partition.h"
 #include "daemon/quota.h"
@@ -60,12 +61,18 @@ static int check_partition(const struct guest *guest, size_t *bad, struct err *e
 }
 
 /* What is to be claimed, and for which item of the ask. */
-#define CLAIMS_MAX (GUEST_ASK_MAX + CPU_LIST_MAX + HAND_DEVICES_MAX)
+#define NODES_MAX  512
+#define CLAIMS_MAX (GUEST_ASK_MAX + CPU_LIST_MAX + HAND_DEVICES_MAX + NODES_MAX)
 struct claims {
     struct reserve_item items[CLAIMS_MAX];
     size_t origin[CLAIMS_MAX];
     char ids[CPU_LIST_MAX][RESERVE_CPU_SIZE], names[CPU_LIST_MAX][RESERVE_CPU_SIZE];
-    size_t count;
+    struct {
+        char id[PCI_NODE_ID_SIZE], name[PCI_NODE_NAME_SIZE + PCI_BDF_SIZE + sizeof(" of ")];
+    } nodes[NODES_MAX];
+    size_t count, node_count;
+    const struct guest_ask *ask;
+    const char *crowded; /* the function whose nodes find no room, or NULL */
 };
 
 /* The host's CPUs that nobody else may have meanwhile. */
@@ -121,6 +128,51 @@ static void add_devices(const struct guest_ask *ask, struct claims *claims)
                                                                .place = ask->items[item].where,
                                                                .is_exclusive = true};
     }
+}
+
+static void add_node(void *data, const struct pci_node *node)
+{
+    struct claims *claims = data;
+    const struct taking *taking = claims->ask->taking;
+    size_t i = 0;
+
+    while (i < taking->count && strcmp(taking->devices[i].bdf, node->bdf) != 0) {
+        i++;
+    }
+    if (i == taking->count) {
+        return;
+    }
+    if (claims->node_count == NODES_MAX) {
+        claims->crowded = taking->devices[i].bdf;
+        return;
+    }
+    (void)snprintf(claims->nodes[claims->node_count].id, sizeof(claims->nodes[0].id), "%s",
+                   node->id);
+    (void)snprintf(claims->nodes[claims->node_count].name, sizeof(claims->nodes[0].name),
+                   "%s of %s", node->name, node->bdf);
+    claims->origin[claims->count] = taking->origin[i];
+    claims->items[claims->count++] =
+        (struct reserve_item){.kind = RESOURCE_node,
+                              .id = claims->nodes[claims->node_count].id,
+                              .name = claims->nodes[claims->node_count].name,
+                              .place = claims->ask->items[taking->origin[i]].where,
+                              .is_exclusive = true};
+    claims->node_count++;
+}
+
+/* What the nodes of its functions lead to: the lines of a serial card, a disk and its partitions.
+ * These go with the function, and come back with it. */
+static int add_nodes(struct claims *claims, struct err *err)
+{
+    if (claims->ask->taking == NULL) {
+        return 0;
+    }
+    pci_each_node("", add_node, claims);
+    return claims->crowded == NULL
+               ? 0
+               : err_set(err, -E2BIG,
+                         "more than %d device nodes belong to its devices: '%s' has no room",
+                         NODES_MAX, claims->crowded);
 }
 
 /* Huge pages are there, which other programs of the host take as well. What is short by the time
@@ -222,7 +274,9 @@ int guest_ask_claim(struct guest *guest, size_t *bad, struct err *err)
     limits.quota = quota_of(guest->all->env.quotas, guest->owner, geteuid());
     own = add_host_cpus(guest, claims);
     add_devices(ask, claims);
-    r = claim_all(guest, &limits, claims, &bad_claim, err);
+    claims->ask = ask;
+    r = add_nodes(claims, err);
+    r = r == 0 ? claim_all(guest, &limits, claims, &bad_claim, err) : r;
     if (r == 0) {
         guest_know_cpus(guest, &own);
     } else {

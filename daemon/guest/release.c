@@ -39,7 +39,7 @@ static bool is_locked(const struct reserve_held *held)
 {
     return held->is_exclusive && held->kind != RESOURCE_hostcpu && held->kind != RESOURCE_device &&
            held->kind != RESOURCE_socket && held->kind != RESOURCE_network &&
-           held->kind != RESOURCE_listen;
+           held->kind != RESOURCE_listen && held->kind != RESOURCE_node;
 }
 
 static void let_starter_go_on(struct guests *guests, const char *name)

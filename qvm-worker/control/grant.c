@@ -226,6 +226,7 @@ static int open_need(const struct plan_need *need, int *fds, int *fd, struct err
     case RESOURCE_directory: /* its opener's */
     case RESOURCE_cpu:
     case RESOURCE_hostcpu:
+    case RESOURCE_node:
     case RESOURCE_device: /* open_device: it has several */
     case RESOURCE_COUNT:
         break;

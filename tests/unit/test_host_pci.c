@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "daemon/host/pci_node.h"
 #include "proto/base/err.h"
 #include "tests/unit/pci_tree.h"
 #include "tests/unit/unit.h"
@@ -297,6 +298,45 @@ START_TEST(display_console_and_virtual_functions_are_the_hosts)
 }
 END_TEST
 
+static char nodes[1024];
+
+static void on_node(void *data, const struct pci_node *node)
+{
+    size_t used = strlen(nodes);
+
+    (void)data;
+    (void)snprintf(nodes + used, sizeof(nodes) - used, "%s %s %s\n", node->bdf, node->id,
+                   node->name);
+}
+
+START_TEST(nodes_are_told_with_the_function_that_they_lead_to)
+{
+    nodes[0] = '\0';
+    tree_link("/sys/dev/char/1:3", "../../devices/virtual/mem/null");
+    tree_link("/sys/dev/char/4:68", "../../devices/pci0000:00/0000:00:1e.0/tty/ttyS4");
+    pci_each_node(tree_root, on_node, NULL);
+    ck_assert_str_eq(nodes, "0000:00:1e.0 char:4:68 ttyS4\n");
+}
+END_TEST
+
+START_TEST(node_of_a_disk_that_several_controllers_reach_is_of_each)
+{
+    const char *first, *second;
+
+    nodes[0] = '\0';
+    tree_link("/sys/dev/block/259:0", "../../devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1");
+    tree_link("/sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0",
+              "../../../pci0000:00/0000:00:1c.0/0000:01:00.0/nvme/nvme0");
+    tree_link("/sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme1",
+              "../../../pci0000:00/0000:00:1e.0/nvme/nvme1");
+    pci_each_node(tree_root, on_node, NULL);
+    first = strstr(nodes, "0000:01:00.0 block:259:0 nvme0n1\n");
+    second = strstr(nodes, "0000:00:1e.0 block:259:0 nvme0n1\n");
+    ck_assert_ptr_nonnull(first);
+    ck_assert_ptr_nonnull(second);
+}
+END_TEST
+
 START_TEST(without_an_iommu_nothing_is_given)
 {
     struct err err = {0};
@@ -328,4 +368,6 @@ UNIT_MAIN_WITH("host_pci", pci_tree_setup, pci_tree_teardown, every_function_is_
                a_disk_of_several_controllers_is_that_of_each,
 
                display_console_and_virtual_functions_are_the_hosts,
+               nodes_are_told_with_the_function_that_they_lead_to,
+               node_of_a_disk_that_several_controllers_reach_is_of_each,
                without_an_iommu_nothing_is_given, a_machine_without_pci_has_no_functions)

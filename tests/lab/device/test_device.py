@@ -22,10 +22,11 @@ CARD, USED, DISK, PLAIN = "0000:00:05.0", "0000:00:03.0", "0000:00:06.0", "0000:
 SPARE = "0000:00:04.0"  # a disk of zeros; what is written there stays
 ZEROS, EDU = "0000:00:08.0", "0000:00:08.1"  # one IOMMU group
 WHOLE, VIRTUAL = "0000:00:0a.0", ("0000:00:0a.1", "0000:00:0a.2")
+LINES = "0000:00:0b.0"  # a serial card
 BRIDGE, NOTHING, LONELY = "0000:00:10.0", "0000:ff:1f.7", "0000:00:09.0"
 HOT = "0000:01:00.0"
 HOMES = {CARD: "e1000e", USED: "e1000e", DISK: "nvme", SPARE: "nvme", PLAIN: "e1000",
-         ZEROS: "nvme", EDU: "", WHOLE: "nvme", LONELY: ""}
+         ZEROS: "nvme", EDU: "", WHOLE: "nvme", LONELY: "", LINES: "serial"}
 POOL = (f"device card {CARD} id 8086:10d3", f"device disk {DISK}", f"device plain {PLAIN}",
         f"device zeros {ZEROS}", f"device edu {EDU}")
 
@@ -255,6 +256,9 @@ class DeviceTest(Devices, QvmdTest):
         subprocess.run(["ip", "address", "add", "192.0.2.1/24", "dev", name], check=True)
         self.assertIn(f"'{CARD}' is used by the host: interface '{name}' has an address of the "
                       "host's, or a route; take them from it first", self.why_not("a", "card"))
+        subprocess.run(["ip", "address", "flush", "dev", name], check=True)
+        subprocess.run(["ip", "address", "add", "192.0.2.1/32", "dev", name], check=True)
+        self.assertIn(f"interface '{name}' has an address", self.why_not("a", "card"))
         subprocess.run(["ip", "address", "flush", "dev", name], check=True)
         self.borrow("a", "disk", "card")
         self.end("a")
@@ -530,16 +534,52 @@ class QvmTest(Devices, QvmdTest):
         name = self.disk_of(DISK)
         self.start("a", more="vdev virtio-blk loc mem:feb00000,512 intr ioapic:16 "
                              f"hostdev /dev/{name}\n")
-        with self.assertRaises(Refused) as caught:
-            self.start("b", more="pass loc pci:0:6.0\n")
-        self.assertIn(f"'{DISK}' is used by the host: disk '{name}' of it is locked: a guest or "
-                      "another program has it as its image", caught.exception.message)
+        pid = self.qvmd.guest("a")["pid"]
+        self.assertIn(f"b.qvmconf:5: '{name} of {DISK}' is held by guest 'a' (pid {pid})",
+                      self.why_no_start("b", "pass loc pci:0:6.0\n"))
         self.assert_home(DISK)
         self.qvmd.call("guest.kill", name="a")
         self.qvmd.wait("a", "stopped")
         self.start("b", more="pass loc pci:0:6.0\n")
         self.qvmd.call("guest.kill", name="b")
         self.assert_home(DISK)
+
+    def why_no_start(self, name, more):
+        with self.assertRaises(Refused) as caught:
+            self.start(name, more=more)
+        return caught.exception.message
+
+    def line(self):
+        """Its name, and a vdev that has it."""
+        def found():
+            return [link for link in glob.glob("/sys/class/tty/ttyS*")
+                    if LINES in os.path.realpath(link)]
+
+        self.eventually(found, "no line", 20)
+        name = os.path.basename(found()[0])
+        return name, f"vdev ser8250 loc io:2f8,8 intr ioapic:3 hostdev /dev/{name}\n"
+
+    def test_the_line_of_a_serial_card_is_of_whoever_has_the_card(self):
+        self.reconfigure(f"device lines {LINES}")
+        card = "pass loc pci:0:11.0\n"
+        name, line = self.line()
+        pid = self.start("a", more=line)["pid"]
+        self.assertIn(f"b.qvmconf:5: '{name} of {LINES}' is held by guest 'a' (pid {pid})",
+                      self.why_no_start("b", card))
+        self.assertEqual(driver(LINES), "serial")
+        self.qvmd.call("guest.kill", name="a")
+        self.qvmd.wait("a", "stopped")
+        self.assertIn("is asked for twice", self.why_no_start("b", line + card))
+        pid = self.start("b", more=card)["pid"]
+        self.qvmd.restart()
+        self.assertIn(f"a.qvmconf:5: '/dev/{name}' is held for writing by guest 'b' (pid {pid})",
+                      self.why_no_start("a", line))
+        self.qvmd.call("guest.kill", name="b")
+        self.assert_home(LINES)
+        self.start("a", more=self.line()[1])
+        self.qvmd.call("guest.kill", name="a")
+        self.qvmd.wait("a", "stopped")
+        self.assert_invariants()
 
     def test_a_guest_that_loses_its_device_is_paused_if_that_says_so(self):
         subprocess.run(["lab-ask", "device_add", "e1000e,id=hot,netdev=n1,bus=slot0"], check=True)

@@ -29,6 +29,8 @@ DEVICES = {
         "-device", "nvme,serial=lab3,subsys=s3,addr=0xa,max_ioqpairs=6,msix_qsize=5,"
                    "sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2",
     ),
+    # a card with one serial line, whose driver is in every kernel
+    "serial": ("-chardev", "null,id=s4", "-device", "pci-serial,chardev=s4,addr=0xb"),
     # does DMA to wherever it is told; has MSI and no MSI-X, and an expansion ROM
     "edu": ("-device", "edu,addr=9.0,dma_mask=0xffffffffffff,romfile={run_dir}/edu.rom"),
 }
