@@ -14,6 +14,8 @@
 #include "proto/base/err.h"
 #include "proto/msg.h"
 
+#define READ_MAX (CONF_SOURCE_SIZE_MAX + 1) /* one byte too many is refused by the lexer */
+
 static int no_memory(struct err *err)
 {
     return err_set(err, -ENOMEM, "no memory left to read the configuration");
@@ -38,11 +40,24 @@ static int own(struct sources *sources, char *text, struct err *err)
     return 0;
 }
 
+/* Have room for all that may come and one byte more: as much as the file says, and the most there
+ * may be if it is longer, or says nothing. False: no memory. */
+static bool grow(const struct stat *stat, size_t used, char **buffer, size_t *room)
+{
+    bool knows = S_ISREG(stat->st_mode) && stat->st_size < (off_t)READ_MAX;
+    char *new;
+
+    *room = knows && used <= (size_t)stat->st_size ? (size_t)stat->st_size + 1 : READ_MAX;
+    new = realloc(*buffer, *room + 1);
+    *buffer = new != NULL ? new : *buffer;
+    return new != NULL;
+}
+
 static int read_file(const char *name, char **text, size_t *size, struct err *err)
 {
     auto_close int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     auto_free char *buffer = NULL;
-    size_t used = 0;
+    size_t used = 0, room = 0;
     struct stat stat;
 
     if (fd < 0 || fstat(fd, &stat) != 0) {
@@ -51,14 +66,14 @@ static int read_file(const char *name, char **text, size_t *size, struct err *er
     if (S_ISDIR(stat.st_mode)) {
         return err_set(err, -EISDIR, "the configuration '%s' is a folder", name);
     }
-    buffer = malloc(CONF_SOURCE_SIZE_MAX + 2);
-    if (buffer == NULL) {
-        return no_memory(err);
-    }
     (void)fcntl(fd, F_SETFL, 0); /* a pipe is waited for; opening one that nobody writes was not */
-    while (used <= CONF_SOURCE_SIZE_MAX) { /* one byte too many is refused by the lexer */
-        ssize_t n = read(fd, buffer + used, CONF_SOURCE_SIZE_MAX + 1 - used);
+    while (used < READ_MAX) {
+        ssize_t n;
 
+        if (used == room && !grow(&stat, used, &buffer, &room)) {
+            return no_memory(err);
+        }
+        n = read(fd, buffer + used, room - used);
         if (n < 0 && errno != EINTR) {
             return err_sys(err, -errno, "cannot read the configuration '%s'", name);
         }

@@ -18,7 +18,7 @@ static int set_cpuid(struct vcpu *vcpu, struct err *err)
     struct cpuid_topology topology = {.cpus = *vcpu->config.topology, .apic_id = vcpu->apic_id};
     const struct kvm_cpuid2 *base = vcpu->config.cpuid;
     auto_free struct kvm_cpuid2 *table = NULL;
-    int khz = ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
+    int khz = ioctl(vm_fd(vcpu->config.vm), KVM_GET_TSC_KHZ, 0); /* Linux 5.18: of all vCPUs */
     int r = base != NULL ? 0 : vm_ahead_cpuid(vcpu->config.ahead, &base, err);
 
     if (r != 0) {
@@ -28,6 +28,7 @@ static int set_cpuid(struct vcpu *vcpu, struct err *err)
     if (table == NULL) {
         return err_set(err, -ENOMEM, "out of memory");
     }
+    khz = khz > 0 ? khz : ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
     topology.tsc_khz = khz > 0 ? (uint32_t)khz : 0;
     cpuid_for_vcpu(table, &topology);
     if (ioctl(vcpu->fd, KVM_SET_CPUID2, table) != 0) {
