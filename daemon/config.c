@@ -152,6 +152,8 @@ static const struct conf_option options[] = {
            "how far guests that run stand back behind other processes"),
     CONF_BOOL("real-time", CONF_ANYWHERE, struct config, real_time, "yes",
               "qvmd itself has the lowest real-time priority, where it may"),
+    CONF_BOOL("user-network-host", CONF_ANYWHERE, struct config, user_network_host, "no",
+              "guests at a user's network reach the host's own 127.0.0.1 and ::1"),
     NUMBER("guests", guests, 1, 65536, "1024", "guests that may be defined"),
     CONF_HANDLER("restart-backoff", CONF_ANYWHERE, read_backoff,
                  "how long a guest that ended waits before it is tried again: first, and at most"),

@@ -38,6 +38,7 @@ struct config {
 
     uint64_t guest_nice;       /* of the processes of guests that run */
     bool real_time;            /* the priority of qvmd's own thread */
+    bool user_network_host;    /* guests' user networks reach the host's loopback */
     uint64_t guests;           /* guests that may be defined */
     uint64_t connections;      /* connections to the API in all */
     uint64_t user_connections; /* and of one uid */

@@ -204,6 +204,7 @@ static struct guests_env make_guests_env(struct uv_loop_s *loop, const struct ro
         .guests_max = config->guests,
         .guest_nice = (int)config->guest_nice,
         .is_urgent = config->real_time,
+        .user_network_host = config->user_network_host,
         .uid_first = (uid_t)config->uid_first,
         .uid_count = config->uid_count,
         .run_fd = rooms->guests_fd,

@@ -56,8 +56,9 @@ struct guests_env {
     struct policy_rules restarts;
     int64_t stagger_ms; /* between the starts of enabled guests */
     uint64_t guests_max;
-    int guest_nice; /* of the processes of guests that run */
-    bool is_urgent; /* priorities of real time may be used */
+    int guest_nice;         /* of the processes of guests that run */
+    bool is_urgent;         /* priorities of real time may be used */
+    bool user_network_host; /* user networks begun from now on reach the host's loopback */
     uid_t uid_first;
     uint64_t uid_count;
     int run_fd, log_fd;                  /* directories of instance directories and of logs */

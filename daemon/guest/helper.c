@@ -358,6 +358,7 @@ static int start_one(struct guest *guest, size_t index, struct err *err)
     const char *name = is_image ? ask_path(item) : item->id;
     struct helper *helper = helper_make(guest->all, guest, guest->instance.id, name);
     struct helper_request request = {.is_writable = item->is_writable,
+                                     .reaches_host = guest->all->env.user_network_host,
                                      .owner = guest->owner,
                                      .source_fd = item->fd,
                                      .dir_fd = guest->dir_fd,

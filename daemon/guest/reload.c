@@ -193,6 +193,7 @@ void guests_configure(struct guests *guests, const struct guests_env *fresh)
     env->stagger_ms = fresh->stagger_ms;
     env->guests_max = fresh->guests_max;
     env->guest_nice = fresh->guest_nice;
+    env->user_network_host = fresh->user_network_host;
     env->log_bounds = fresh->log_bounds;
     env->is_console_kept = fresh->is_console_kept;
     guests_devices_sweep(guests); /* some may be to be kept no more */

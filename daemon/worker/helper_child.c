@@ -288,10 +288,12 @@ static void run_for_folder(const char *folder, int program)
 }
 
 /* It is told of its connection, and says on its standard error what it found of the network. */
-static void run_for_network(int program)
+static void run_for_network(const struct helper_request *request, int program)
 {
     static char name[] = "passt", foreground[] = "-f", option[] = "-F", fd[16];
-    char *const argv[] = {name, foreground, option, fd, NULL};
+    static char no_host[] = "--no-map-gw";
+    char *const argv[] = {name, foreground, option, fd, request->reaches_host ? NULL : no_host,
+                          NULL};
 
     (void)snprintf(fd, sizeof(fd), "%d", LISTEN_FD);
     if (dup2(STDOUT_FILENO, STDERR_FILENO) < 0) {
@@ -334,7 +336,7 @@ static void become_program(const struct helper_request *request, int program)
         run_for_folder(path, program);
         break;
     case HELPER_NETWORK:
-        run_for_network(program);
+        run_for_network(request, program);
         break;
     }
 }

@@ -24,11 +24,12 @@ struct helper_request {
     enum helper_kind kind;
     const char *format; /* of an image: qcow2, vhdx, vhd-dynamic */
     bool is_writable;
-    uid_t owner;   /* of the guest */
-    int source_fd; /* the image, a regular file, open and not locked; or the folder; borrowed;
-                    * of a network -1 */
-    int dir_fd;    /* of the instance: nobody else's */
-    int cgroup_fd; /* -1: ours */
+    bool reaches_host; /* a network: the host's loopback, at the router's address */
+    uid_t owner;       /* of the guest */
+    int source_fd;     /* the image, a regular file, open and not locked; or the folder; borrowed;
+                        * of a network -1 */
+    int dir_fd;        /* of the instance: nobody else's */
+    int cgroup_fd;     /* -1: ours */
 };
 
 struct helper_born {

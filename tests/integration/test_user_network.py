@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import unittest
 
 import netdev
@@ -32,6 +33,7 @@ class Echo:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
+        self.heard = 0
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -40,6 +42,7 @@ class Echo:
             data, peer = self.socket.recvfrom(2048)
             if data == b"":
                 return
+            self.heard += 1
             self.socket.sendto(b"again-" + data, peer)
 
     def close(self):
@@ -50,7 +53,7 @@ class Echo:
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root can make a network of its own")
-class UserNetworkTest(HelperBase):
+class UserNetworkBase(HelperBase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -74,6 +77,24 @@ class UserNetworkTest(HelperBase):
             if vdev["name"] == "n":
                 return {value["name"]: value["value"] for value in vdev["values"]}["link"]
         return None
+
+
+class ApartTest(UserNetworkBase):
+    """What qvmd.conf says nothing of."""
+
+    def test_the_guest_does_not_reach_who_listens_for_the_host_alone(self):
+        echo = Echo()
+        self.addCleanup(echo.close)
+        self.start_user()
+        self.ask(f"net {PLACES['at an address'][0]} {echo.port} hello",
+                 f"net: address {in_hex(HOST)}, router {in_hex(ROUTER)}")
+        time.sleep(2)  # it would have come by now
+        self.assertEqual(echo.heard, 0)
+        self.assertNotIn("answer", self.qvmd.console("a"))
+
+
+class UserNetworkTest(UserNetworkBase):
+    settings = ("user-network-host yes",)
 
     def test_the_guest_has_an_address_and_reaches_programs_of_the_host(self):
         echo = Echo()

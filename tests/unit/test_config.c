@@ -309,7 +309,7 @@ START_TEST(the_installed_file_says_what_the_defaults_are)
             options++;
         }
     }
-    ck_assert_uint_eq(options, 35); /* every option there is */
+    ck_assert_uint_eq(options, 36); /* every option there is */
     ck_assert_msg(config_parse(&config, "qvmd.conf", text, &err) == 0, "%s", err.msg);
     ck_assert_str_eq(config.state_dir, shipped.state_dir);
     ck_assert_str_eq(config.run_dir, shipped.run_dir);
@@ -320,6 +320,7 @@ START_TEST(the_installed_file_says_what_the_defaults_are)
     ck_assert_uint_eq(config.memory_reserve, shipped.memory_reserve);
     ck_assert_uint_eq(config.cpus, shipped.cpus);
     ck_assert_uint_eq(config.guest_nice, shipped.guest_nice);
+    ck_assert(config.user_network_host == shipped.user_network_host);
     ck_assert_uint_eq(config.guests, shipped.guests);
     ck_assert_uint_eq(config.connections, shipped.connections);
     ck_assert_uint_eq(config.user_connections, shipped.user_connections);
