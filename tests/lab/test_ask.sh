@@ -24,11 +24,12 @@ echo "a second device_del: $?"
 lab-ask make-coffee
 echo "an unknown word: $?"
 lab-ask qmp '{"execute": "query-status"}'
-address=$(sed -n 's/ D panic_timeout$//p' /proc/kallsyms)
-lab-ask poke "0x$address" 2a000000
-echo "poked $(cat /proc/sys/kernel/panic)"
 lab-ask poke 0x10 00
 echo "a poke where nothing is: $?"
+address=$(sed -n 's/ t cmdline_proc_show$//p' /proc/kallsyms)
+echo "the kernel's words before: $(grep -c ttyS0 /proc/cmdline)"
+lab-ask poke "0x$address" 31c0c3 # return 0
+echo "the kernel's words after: $(grep -c ttyS0 /proc/cmdline)"
 timeout 0.001 lab-ask boot
 for _ in 1 2 3 4 5; do lab-ask boot & done | sort | uniq -c
 wait
@@ -46,8 +47,9 @@ check "a device that is not there cannot be unplugged" in_output "a second devic
 check "an unknown word is refused" in_output "an unknown word: 1"
 check "the refusal names the words" in_output "there are boot device_add device_del poke qmp reboot reset"
 check "qmp reaches QEMU's monitor" in_output '"running"'
-check "poke writes into the kernel's memory" in_output "poked 42"
-check "where nothing is it cannot write" in_output "a poke where nothing is: 1"
+check "where nothing is poke cannot write" in_output "a poke where nothing is: 1"
+check "before it the kernel tells its words" in_output "the kernel's words before: 1"
+check "poke writes into the kernel's memory" in_output "the kernel's words after: 0"
 check "five who ask at once get their five answers" grep -q '^ *5 1$' "$scratch/out"
 check "output written before the reset is complete" \
     [ "$(grep '^xxx' "$scratch/out" | wc -c)" -eq 200001 ]

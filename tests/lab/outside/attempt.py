@@ -227,9 +227,14 @@ class Attempt:
     async def _poke(self, address, data):
         path = os.path.join(self._run_dir, "debugger")
         start = f"gdbserver unix:{path},server=on,wait=off"
+        data = bytes.fromhex(data)
+        address = int(address, 16)
         await self._monitor.execute("human-monitor-command", **{"command-line": start})
-        await poke(path, int(address, 16), bytes.fromhex(data))
-        await self._monitor.execute("human-monitor-command", **{"command-line": "gdbserver none"})
+        try:
+            await poke(path, address, data)
+        finally:
+            end = {"command-line": "gdbserver none"}
+            await self._monitor.execute("human-monitor-command", **end)
 
     async def _serve_ask(self, reader, writer):
         """Requests as inside/ask.c describes them."""

@@ -8,8 +8,10 @@ async def poke(path, address, data):
     `path`; L1 stands still from the connection to the detaching. Raises OSError when refused."""
     reader, writer = await asyncio.open_unix_connection(path)
     try:
-        await ask(reader, writer, f"M{address:x},{len(data):x}:{data.hex()}")
-        await ask(reader, writer, "D")
+        try:
+            await ask(reader, writer, f"M{address:x},{len(data):x}:{data.hex()}")
+        finally:
+            await ask(reader, writer, "D")  # L1 goes on, whatever became of it
     finally:
         writer.close()
 
