@@ -113,7 +113,7 @@ int life_run(struct life *life, const struct run_spec *spec, int *fds, struct er
     }
     if (r == 0) {
         take_loggers(&life->plan, fds);
-        vm_ahead_close_kvm(life->ahead);
+        vm_ahead_settle(life->ahead);
         r = run_start(life->run, fds, &life->end, err);
     }
     if (r == 0) {

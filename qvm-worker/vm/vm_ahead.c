@@ -17,7 +17,7 @@
 struct vm_ahead {
     int kvm_fd, thread_kvm_fd;
     pthread_t thread;
-    bool has_gone_on;
+    bool is_over;            /* the thread is not ours any more: it went on, or was joined */
     sem_t has_vm, has_cpuid; /* posted once, and again by each who has waited */
     bool is_kvm;
     int vm_fd;
@@ -91,15 +91,21 @@ struct vm_ahead *vm_ahead_start(int kvm_fd)
     return new;
 }
 
+static void end_thread(struct vm_ahead *ahead)
+{
+    if (!ahead->is_over) {
+        (void)sem_post(&ahead->has_next);
+        (void)pthread_join(ahead->thread, NULL); /* fails for a programmer's error alone */
+        ahead->is_over = true;
+    }
+}
+
 void vm_ahead_destroy(struct vm_ahead *ahead)
 {
     if (ahead == NULL) {
         return;
     }
-    if (!ahead->has_gone_on) {
-        (void)sem_post(&ahead->has_next);
-        (void)pthread_join(ahead->thread, NULL); /* fails for a programmer's error alone */
-    }
+    end_thread(ahead);
     destroy(ahead);
 }
 
@@ -121,9 +127,10 @@ int vm_ahead_take_vm(struct vm_ahead *ahead)
     return take_fd(&ahead->vm_fd);
 }
 
-void vm_ahead_close_kvm(struct vm_ahead *ahead)
+void vm_ahead_settle(struct vm_ahead *ahead)
 {
     if (ahead != NULL) {
+        end_thread(ahead);
         cleanup_close(&ahead->kvm_fd);
     }
 }
@@ -142,7 +149,7 @@ bool vm_ahead_go_on(struct vm_ahead *ahead, void *(*thread_main)(void *context),
         return false;
     }
     *thread = ahead->thread;
-    ahead->has_gone_on = true;
+    ahead->is_over = true;
     ahead->next_context = context;
     ahead->next = thread_main;
     (void)sem_post(&ahead->has_next); /* cannot overflow: once */

@@ -30,8 +30,9 @@ int vm_ahead_kvm_fd(struct vm_ahead *ahead);
 /* What KVM_CREATE_VM gave, the caller's now; waits for it. -1: there is none. NULL is fine. */
 int vm_ahead_take_vm(struct vm_ahead *ahead);
 
-/* Nobody here needs /dev/kvm any more; the thread closes a copy of its own. NULL is fine. */
-void vm_ahead_close_kvm(struct vm_ahead *ahead);
+/* Nobody here needs /dev/kvm any more, and a thread that did not go on ends, as it has no door:
+ * before a vCPU runs. One that went on closes a copy of its own. NULL is fine. */
+void vm_ahead_settle(struct vm_ahead *ahead);
 
 /* What cpuid_create gave, borrowed until vm_ahead_destroy; waits for it. Any thread. */
 int vm_ahead_cpuid(struct vm_ahead *ahead, const struct kvm_cpuid2 **cpuid, struct err *err);

@@ -229,6 +229,16 @@ class UnderTest(unittest.TestCase):
                 self.read_until(self.attach(qvm.run()), PROMPT)
                 self.assertNotIn("/dev/kvm", self.links(qvm))
 
+    @unittest.skipIf(os.environ.get("QVM_HAS_DOOR") == "0", "this qvm has no door")
+    def test_every_thread_is_behind_its_door_once_the_guest_runs(self):
+        for kvm in "/dev/kvm", None, "/dev/null":
+            with self.subTest(kvm=kvm):
+                qvm = self.spawn(kvm=kvm)
+                self.read_until(self.attach(qvm.run()), PROMPT)
+                for task in os.listdir(f"/proc/{qvm.pid}/task"):
+                    with open(f"/proc/{qvm.pid}/task/{task}/status", encoding="ascii") as file:
+                        self.assertIn("\nSeccomp:\t2\n", file.read(), task)
+
     def test_a_denial_ends_it_with_the_line(self):
         qvm = self.spawn()
         conversation, _ = qvm.meet()
