@@ -5,47 +5,25 @@
 #include <stdint.h>
 
 #include "tests/guests/bare/console.h"
+#include "tests/guests/bare/queues.h"
 #include "tests/guests/bare/text.h"
 #include "tests/guests/bare/virtio.h"
 #include "tests/guests/bare/virtio_registers.h"
 
-enum { ID_NET = 1, QUEUES = 2, RECEIVE = 0, TRANSMIT = 1, SIZE = 8, WRITTEN = 2 };
-enum { ACKNOWLEDGE = 1, DRIVER = 3, FEATURES_OK = 11, DRIVER_OK = 15 };
-enum { HEAD = 12, FRAME = 2048, ETHERNET = 14, IP = 20, UDP = 8, ARP = 28, BOOTP = 300 };
+enum { ID_NET = 1, FEATURE_MAC = 1 << 5 };
+enum { HEAD = 12, ETHERNET = 14, IP = 20, UDP = 8, ARP = 28, BOOTP = 300 };
 enum { TYPE_IP = 0x0800, TYPE_ARP = 0x0806, PORT_SERVER = 67, PORT_CLIENT = 68, OWN_PORT = 4321 };
 
-#define QUEUE_AT(queue) (VIRTIO_AREA + (uint64_t)(queue)*0x3000)
-#define COOKIE          0x63825363U
-#define PATIENCE        200000000U /* readings of an index */
+#define COOKIE   0x63825363U
+#define PATIENCE 200000000U /* readings of an index */
 
-struct descriptor {
-    uint64_t address;
-    uint32_t size;
-    uint16_t flags, next;
-};
-
-struct ring {
-    uint16_t flags;
-    volatile uint16_t index;
-    uint16_t entries[SIZE];
-};
-
-struct used {
-    uint16_t flags;
-    volatile uint16_t index;
-    struct {
-        uint32_t id, size;
-    } entries[SIZE];
-};
-
-static uint16_t used_count[QUEUES];
 static uint8_t own_mac[6], router_mac[6];
 static uint32_t own_ip, router_ip;
 
 /* Behind virtio's header. */
 static uint8_t *frame_of(unsigned queue, unsigned i)
 {
-    return (uint8_t *)(VIRTIO_BUFFER + (uint64_t)(queue * SIZE + i) * FRAME) + HEAD;
+    return (uint8_t *)queues_buffer(queue, i) + HEAD;
 }
 
 static void put(uint8_t *at, uint32_t value, unsigned bytes)
@@ -79,85 +57,47 @@ static void fill(uint8_t *at, uint8_t value, unsigned size)
     }
 }
 
-/* Make descriptor `i` available. */
-static void offer(unsigned queue, uint16_t i, uint32_t size)
-{
-    struct descriptor *table = (struct descriptor *)QUEUE_AT(queue);
-    struct ring *available = (struct ring *)(QUEUE_AT(queue) + 0x1000);
-
-    table[i] = (struct descriptor){(uint64_t)(frame_of(queue, i) - HEAD), size,
-                                   queue == RECEIVE ? WRITTEN : 0, 0};
-    available->entries[available->index % SIZE] = i;
-    __asm__ volatile("mfence" ::: "memory");
-    available->index++;
-    __asm__ volatile("mfence" ::: "memory");
-    virtio_set(VIRTIO_NOTIFY, queue);
-}
-
-/* The descriptor that the device has used; SIZE: none for a long time. */
+/* The descriptor that the device has used; QUEUES_SIZE: none for a long time. */
 static uint16_t wait_for(unsigned queue)
 {
-    const struct used *used = (const struct used *)(QUEUE_AT(queue) + 0x2000);
-
     for (uint32_t i = 0; i < PATIENCE; i++) {
-        if (used->index != used_count[queue]) {
-            return (uint16_t)used->entries[used_count[queue]++ % SIZE].id;
+        if (queues_has_used(queue)) {
+            return queues_take(queue);
         }
         __asm__ volatile("pause");
     }
-    return SIZE;
+    return QUEUES_SIZE;
 }
 
 static bool open_device(uint64_t place)
 {
-    if (!virtio_find(place) || virtio_get(VIRTIO_DEVICE) != ID_NET) {
+    if (!queues_open(place, ID_NET, FEATURE_MAC)) {
         return false;
     }
-    virtio_set(VIRTIO_STATUS, 0);
-    virtio_set(VIRTIO_STATUS, ACKNOWLEDGE);
-    virtio_set(VIRTIO_STATUS, DRIVER);
-    virtio_set(VIRTIO_ACCEPTED_SELECT, 0);
-    virtio_set(VIRTIO_ACCEPTED, 1U << 5); /* its address */
-    virtio_set(VIRTIO_ACCEPTED_SELECT, 1);
-    virtio_set(VIRTIO_ACCEPTED, 1);
-    virtio_set(VIRTIO_STATUS, FEATURES_OK);
-    fill((uint8_t *)VIRTIO_AREA, 0, QUEUES * 0x3000);
-    for (uint32_t queue = 0; queue < QUEUES; queue++) {
-        used_count[queue] = 0;
-        virtio_set(VIRTIO_SELECT, queue);
-        virtio_set(VIRTIO_SIZE, SIZE);
-        virtio_set(VIRTIO_TABLE, (uint32_t)QUEUE_AT(queue));
-        virtio_set(VIRTIO_DRIVER_AREA, (uint32_t)QUEUE_AT(queue) + 0x1000);
-        virtio_set(VIRTIO_DEVICE_AREA, (uint32_t)QUEUE_AT(queue) + 0x2000);
-        virtio_set(VIRTIO_READY, 1);
-    }
-    virtio_set(VIRTIO_STATUS, DRIVER_OK);
     for (unsigned i = 0; i < sizeof(own_mac); i++) {
         own_mac[i] = (uint8_t)(virtio_config(i & ~3U) >> (8 * (i % 4)));
     }
-    for (uint16_t i = 0; i < SIZE; i++) {
-        offer(RECEIVE, i, FRAME);
-    }
+    queues_begin();
     return true;
 }
 
 /* Send what lies behind Ethernet's header. */
 static void send(const uint8_t to[6], uint16_t type, uint32_t size)
 {
-    uint8_t *frame = frame_of(TRANSMIT, 0);
+    uint8_t *frame = frame_of(QUEUES_TRANSMIT, 0);
 
     fill(frame - HEAD, 0, HEAD);
     copy(frame, to, 6);
     copy(frame + 6, own_mac, 6);
     put(frame + 12, type, 2);
-    offer(TRANSMIT, 0, HEAD + ETHERNET + size);
-    (void)wait_for(TRANSMIT);
+    queues_offer(QUEUES_TRANSMIT, 0, HEAD + ETHERNET + size);
+    (void)wait_for(QUEUES_TRANSMIT);
 }
 
 static void send_udp(const uint8_t to[6], uint32_t from_ip, uint32_t to_ip, const uint16_t ports[2],
                      uint32_t size)
 {
-    uint8_t *ip = frame_of(TRANSMIT, 0) + ETHERNET;
+    uint8_t *ip = frame_of(QUEUES_TRANSMIT, 0) + ETHERNET;
     uint32_t sum = 0;
 
     fill(ip, 0, IP + UDP);
@@ -180,16 +120,16 @@ static void send_udp(const uint8_t to[6], uint32_t from_ip, uint32_t to_ip, cons
 /* The next frame of that type, and of UDP to that port; NULL: none comes. */
 static const uint8_t *receive(uint16_t type, uint16_t port)
 {
-    static uint8_t kept[FRAME];
+    static uint8_t kept[QUEUES_BUFFER];
 
     for (;;) {
-        uint16_t i = wait_for(RECEIVE);
+        uint16_t i = wait_for(QUEUES_RECEIVE);
 
-        if (i == SIZE) {
+        if (i == QUEUES_SIZE) {
             return NULL;
         }
-        copy(kept, frame_of(RECEIVE, i), FRAME - HEAD);
-        offer(RECEIVE, i, FRAME);
+        copy(kept, frame_of(QUEUES_RECEIVE, i), QUEUES_BUFFER - HEAD);
+        queues_offer(QUEUES_RECEIVE, i, QUEUES_BUFFER);
         if (get(kept + 12, 2) == type &&
             (type != TYPE_IP ||
              (kept[ETHERNET + 9] == 17 && get(kept + ETHERNET + IP + 2, 2) == port))) {
@@ -203,7 +143,7 @@ static bool find_address(void)
 {
     static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     static const uint16_t ports[] = {PORT_CLIENT, PORT_SERVER};
-    uint8_t *bootp = frame_of(TRANSMIT, 0) + ETHERNET + IP + UDP;
+    uint8_t *bootp = frame_of(QUEUES_TRANSMIT, 0) + ETHERNET + IP + UDP;
     const uint8_t *answer, *option;
 
     fill(bootp, 0, BOOTP);
@@ -230,7 +170,7 @@ static bool find_address(void)
 static bool find_router(void)
 {
     static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    uint8_t *arp = frame_of(TRANSMIT, 0) + ETHERNET;
+    uint8_t *arp = frame_of(QUEUES_TRANSMIT, 0) + ETHERNET;
     const uint8_t *answer;
 
     fill(arp, 0, ARP);
@@ -253,7 +193,7 @@ void net_command(const char *arguments)
 {
     uint64_t place, port;
     uint16_t ports[2] = {OWN_PORT, 0};
-    uint8_t *data = frame_of(TRANSMIT, 0) + ETHERNET + IP + UDP;
+    uint8_t *data = frame_of(QUEUES_TRANSMIT, 0) + ETHERNET + IP + UDP;
     const uint8_t *answer;
     uint32_t size = 0;
 

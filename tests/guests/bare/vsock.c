@@ -7,17 +7,16 @@
 #include "tests/guests/bare/console.h"
 #include "tests/guests/bare/interrupts.h"
 #include "tests/guests/bare/machine.h"
+#include "tests/guests/bare/queues.h"
 #include "tests/guests/bare/text.h"
 #include "tests/guests/bare/virtio.h"
 #include "tests/guests/bare/virtio_registers.h"
 
-enum { ID_VSOCK = 19, QUEUES = 2, RECEIVE = 0, TRANSMIT = 1, SIZE = 8, WRITE = 2 };
+enum { ID_VSOCK = 19, STREAM_SOCKETS = 1, NEEDS_RESET = 0x40 };
 enum { REQUEST = 1, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE, CREDIT_REQUEST };
-enum { HOST = 2, STREAM = 1, BOTH = 3, HEADER = 44, PACKET = 2048, BYTES = PACKET - HEADER };
-enum { ACKNOWLEDGE = 1, DRIVER = 3, FEATURES_OK = 11, DRIVER_OK = 15, NEEDS_RESET = 0x40 };
+enum { HOST = 2, STREAM = 1, BOTH = 3, HEADER = 44, BYTES = QUEUES_BUFFER - HEADER };
 
-#define QUEUE_AT(queue) (VIRTIO_AREA + (uint64_t)(queue)*0x3000)
-#define OWN_PORT        1234U
+#define OWN_PORT 1234U
 
 struct header {
     uint64_t src_cid, dst_cid;
@@ -31,36 +30,15 @@ struct packet {
     uint8_t bytes[BYTES];
 };
 
-struct descriptor {
-    uint64_t address;
-    uint32_t size;
-    uint16_t flags, next;
-};
-
-struct ring {
-    uint16_t flags;
-    volatile uint16_t index;
-    uint16_t entries[SIZE];
-};
-
-struct used {
-    uint16_t flags;
-    volatile uint16_t index;
-    struct {
-        uint32_t id, size;
-    } entries[SIZE];
-};
-
 static uint64_t cid;
 static volatile bool needs_reset;
-static uint16_t used_count[QUEUES];
 /* The connection that there is: what the host has room for, and what we have had of it. */
 static uint32_t host_alloc, host_forwarded, sent, forwarded;
 static struct header kept; /* came while we waited for room; op 0: none */
 
-static struct packet *buffer(unsigned queue, unsigned i)
+static struct packet *packet_at(unsigned queue, unsigned i)
 {
-    return (struct packet *)(VIRTIO_BUFFER + (uint64_t)(queue * SIZE + i) * PACKET);
+    return queues_buffer(queue, i);
 }
 
 /* Of either queue, or of a change. */
@@ -70,111 +48,69 @@ static void on_line(void)
     needs_reset = (virtio_get(VIRTIO_STATUS) & NEEDS_RESET) != 0;
 }
 
-/* Make descriptor `i` available, of which the device reads or writes so many bytes. */
-static void offer(unsigned queue, uint16_t i, uint32_t size)
-{
-    struct descriptor *table = (struct descriptor *)QUEUE_AT(queue);
-    struct ring *available = (struct ring *)(QUEUE_AT(queue) + 0x1000);
-
-    table[i] =
-        (struct descriptor){(uint64_t)buffer(queue, i), size, queue == RECEIVE ? WRITE : 0, 0};
-    available->entries[available->index % SIZE] = i;
-    __asm__ volatile("mfence" ::: "memory");
-    available->index++;
-    __asm__ volatile("mfence" ::: "memory");
-    virtio_set(VIRTIO_NOTIFY, queue);
-}
-
-/* The descriptor that the device has used; SIZE: it asks for a reset. */
+/* The descriptor that the device has used; QUEUES_SIZE: it asks for a reset. */
 static uint16_t wait_for(unsigned queue)
 {
-    const struct used *used = (const struct used *)(QUEUE_AT(queue) + 0x2000);
-
-    while (used->index == used_count[queue]) {
+    while (!queues_has_used(queue)) {
         interrupts_off();
-        if (used->index == used_count[queue]) {
+        if (!queues_has_used(queue)) {
             interrupts_wait();
         }
         interrupts_on();
         if (needs_reset) {
-            return SIZE;
+            return QUEUES_SIZE;
         }
     }
-    return (uint16_t)used->entries[used_count[queue]++ % SIZE].id;
-}
-
-static void zero(uint64_t at, uint64_t qwords)
-{
-    __asm__ volatile("rep stosq" : "+D"(at), "+c"(qwords) : "a"(0) : "memory");
+    return queues_take(queue);
 }
 
 static bool open_device(uint64_t place, uint8_t gsi)
 {
-    if (!virtio_find(place) || virtio_get(VIRTIO_DEVICE) != ID_VSOCK) {
+    if (!queues_open(place, ID_VSOCK, STREAM_SOCKETS)) {
         return false;
-    }
-    virtio_set(VIRTIO_STATUS, 0);
-    virtio_set(VIRTIO_STATUS, ACKNOWLEDGE);
-    virtio_set(VIRTIO_STATUS, DRIVER);
-    virtio_set(VIRTIO_ACCEPTED_SELECT, 0);
-    virtio_set(VIRTIO_ACCEPTED, 1);
-    virtio_set(VIRTIO_ACCEPTED_SELECT, 1);
-    virtio_set(VIRTIO_ACCEPTED, 1);
-    virtio_set(VIRTIO_STATUS, FEATURES_OK);
-    zero(VIRTIO_AREA, QUEUES * 0x3000 / 8);
-    for (uint32_t queue = 0; queue < QUEUES; queue++) {
-        used_count[queue] = 0;
-        virtio_set(VIRTIO_SELECT, queue);
-        virtio_set(VIRTIO_SIZE, SIZE);
-        virtio_set(VIRTIO_TABLE, (uint32_t)QUEUE_AT(queue));
-        virtio_set(VIRTIO_DRIVER_AREA, (uint32_t)QUEUE_AT(queue) + 0x1000);
-        virtio_set(VIRTIO_DEVICE_AREA, (uint32_t)QUEUE_AT(queue) + 0x2000);
-        virtio_set(VIRTIO_READY, 1);
     }
     needs_reset = false;
     virtio_listen(gsi, on_line);
-    virtio_set(VIRTIO_STATUS, DRIVER_OK);
     cid = virtio_get(VIRTIO_CONFIG);
-    for (uint16_t i = 0; i < SIZE; i++) {
-        offer(RECEIVE, i, PACKET);
-    }
+    queues_begin();
     return true;
 }
 
 /* Send a packet, and wait until the device has it. Its bytes are there already. */
 static bool send(uint32_t own_port, uint32_t host_port, uint16_t op, uint32_t size)
 {
-    buffer(TRANSMIT, 0)->header = (struct header){.src_cid = cid,
-                                                  .dst_cid = HOST,
-                                                  .src_port = own_port,
-                                                  .dst_port = host_port,
-                                                  .len = size,
-                                                  .type = STREAM,
-                                                  .op = op,
-                                                  .flags = op == SHUTDOWN ? BOTH : 0,
-                                                  .buf_alloc = BYTES, /* one packet at a time */
-                                                  .fwd_cnt = forwarded};
+    packet_at(QUEUES_TRANSMIT, 0)->header =
+        (struct header){.src_cid = cid,
+                        .dst_cid = HOST,
+                        .src_port = own_port,
+                        .dst_port = host_port,
+                        .len = size,
+                        .type = STREAM,
+                        .op = op,
+                        .flags = op == SHUTDOWN ? BOTH : 0,
+                        .buf_alloc = BYTES, /* one packet at a time */
+                        .fwd_cnt = forwarded};
     sent += size;
-    offer(TRANSMIT, 0, HEADER + size);
-    return wait_for(TRANSMIT) != SIZE;
+    queues_offer(QUEUES_TRANSMIT, 0, HEADER + size);
+    return wait_for(QUEUES_TRANSMIT) != QUEUES_SIZE;
 }
 
 /* Wait for a packet: a copy of its header; its bytes are to be sent back. False: it is over. */
 static bool receive_new(struct header *header)
 {
-    uint16_t i = wait_for(RECEIVE);
+    uint16_t i = wait_for(QUEUES_RECEIVE);
 
-    if (i == SIZE) {
+    if (i == QUEUES_SIZE) {
         return false;
     }
-    *header = buffer(RECEIVE, i)->header;
+    *header = packet_at(QUEUES_RECEIVE, i)->header;
     for (uint32_t at = 0; at < header->len && at < BYTES; at++) {
-        buffer(TRANSMIT, 0)->bytes[at] = buffer(RECEIVE, i)->bytes[at];
+        packet_at(QUEUES_TRANSMIT, 0)->bytes[at] = packet_at(QUEUES_RECEIVE, i)->bytes[at];
     }
     host_alloc = header->buf_alloc;
     host_forwarded = header->fwd_cnt;
     forwarded += header->op == RW ? header->len : 0;
-    offer(RECEIVE, i, PACKET);
+    queues_offer(QUEUES_RECEIVE, i, QUEUES_BUFFER);
     return true;
 }
 
@@ -256,12 +192,12 @@ static bool call(uint32_t port, uint32_t own_port, bool is_told)
         if (header.op == RESPONSE) {
             was_there = true;
             for (uint32_t i = 0; i < sizeof(hello) - 1; i++) {
-                buffer(TRANSMIT, 0)->bytes[i] = (uint8_t)hello[i];
+                packet_at(QUEUES_TRANSMIT, 0)->bytes[i] = (uint8_t)hello[i];
             }
             (void)send(own_port, port, RW, sizeof(hello) - 1);
         } else if (header.op == RW) {
             for (uint32_t i = 0; is_told && i < header.len; i++) {
-                print("%c", (int)buffer(TRANSMIT, 0)->bytes[i]);
+                print("%c", (int)packet_at(QUEUES_TRANSMIT, 0)->bytes[i]);
             }
             bytes += header.len;
         } else if (header.op == CREDIT_REQUEST) {
