@@ -15,6 +15,7 @@
 #include "daemon/hand/hand.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
+#include "proto/base/pace.h"
 
 #define PATH_SIZE  (4096 + 16) /* with _PORT */
 #define CONNECT_MS 2000        /* that one may take, its way to the qvm included */
@@ -66,21 +67,7 @@ static void on_connected(void *data, struct hand_result *result)
 /* Whether one more is not too many. */
 static bool has_turn(struct guest *guest)
 {
-    uint64_t now_ms = uv_now(guest->all->env.loop);
-    uint64_t over = (now_ms - guest->connecting.since_ms) / GAP_MS;
-
-    if (over >= guest->connecting.made) {
-        guest->connecting.made = 0;
-        guest->connecting.since_ms = now_ms;
-    } else {
-        guest->connecting.made -= (unsigned)over;
-        guest->connecting.since_ms += over * GAP_MS;
-    }
-    if (guest->connecting.made == BURST) {
-        return false;
-    }
-    guest->connecting.made++;
-    return true;
+    return pace_take(&guest->connecting.pace, uv_now(guest->all->env.loop), BURST, GAP_MS);
 }
 
 /* Whether its live instance was granted a socket at that path. */

@@ -12,6 +12,7 @@
 #include "daemon/worker/worker_proc.h"
 #include "proto/base/cpu_list.h"
 #include "proto/base/err.h"
+#include "proto/base/pace.h"
 
 struct act;
 struct cable;
@@ -99,8 +100,7 @@ struct guest {
     struct {
         struct hand *hand; /* that connects; NULL: none does */
         int64_t serial;    /* of the wish */
-        unsigned made;     /* lately: connect.c */
-        uint64_t since_ms;
+        struct pace pace;
     } connecting;
     bool was_granted;
     bool is_wary;      /* of what its qvm sends: guest_be_wary() */

@@ -10,14 +10,14 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
+#include "proto/base/pace.h"
 #include "qvm-worker/vdev/private.h"
 #include "qvm-worker/vdev/sockets.h"
 
 struct slot_connects {
     uv_async_t async; /* to the control thread: there are wishes */
     uv_timer_t timer; /* one more may be told */
-    uint32_t made;    /* lately */
-    uint64_t since_ms;
+    struct pace pace;
     uint32_t turn; /* whose wish is looked at first */
     bool is_closed;
 };
@@ -49,22 +49,12 @@ static void on_timer(uv_timer_t *timer);
 /* Whether one more may be told now; otherwise we are called again. */
 static bool has_turn(struct slot_connects *connects)
 {
-    uint64_t now_ms = uv_now(connects->timer.loop);
-    uint64_t over = (now_ms - connects->since_ms) / VDEV_HOST_CONNECT_GAP_MS;
-
-    if (over >= connects->made) {
-        connects->made = 0;
-        connects->since_ms = now_ms;
-    } else {
-        connects->made -= (uint32_t)over;
-        connects->since_ms += over * VDEV_HOST_CONNECT_GAP_MS;
+    if (pace_take(&connects->pace, uv_now(connects->timer.loop), VDEV_HOST_CONNECT_BURST,
+                  VDEV_HOST_CONNECT_GAP_MS)) {
+        return true;
     }
-    if (connects->made == VDEV_HOST_CONNECT_BURST) {
-        (void)uv_timer_start(&connects->timer, on_timer, VDEV_HOST_CONNECT_GAP_MS, 0);
-        return false; /* that fails for closed handles alone */
-    }
-    connects->made++;
-    return true;
+    (void)uv_timer_start(&connects->timer, on_timer, VDEV_HOST_CONNECT_GAP_MS, 0);
+    return false; /* that fails for closed handles alone */
 }
 
 /* The next wish of that device becomes the one that waits. */

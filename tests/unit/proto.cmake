@@ -1,5 +1,6 @@
 qvm_unit_test(keys proto)
 qvm_unit_test(listener base)
+qvm_unit_test(pace base)
 qvm_unit_test(words words)
 qvm_unit_test(msg proto)
 qvm_unit_test(settings proto)
