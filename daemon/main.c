@@ -73,11 +73,11 @@ static int read_config(void *context, struct config *config, struct err *err)
 }
 
 /* It works without, too, and not as quickly. */
-static void be_urgent(struct daemon *daemon)
+static void be_urgent(struct daemon *daemon, const struct config *config)
 {
     struct err err = {0};
 
-    if (urgency_create(&daemon->loop, &daemon->urgency, &err) < 0) {
+    if (urgency_create(&daemon->loop, &config->partitions, &daemon->urgency, &err) < 0) {
         log_info("qvmd: waits for its turn as others do why=\"%s\"", err.msg);
     }
 }
@@ -121,7 +121,7 @@ static int run(struct config *config, struct options *options, struct err *err)
         stop(&daemon);
     } else {
         if (config->real_time) {
-            be_urgent(&daemon);
+            be_urgent(&daemon, config);
         }
         service_ready(daemon.service);
         announce(options->ready_fd);

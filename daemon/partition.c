@@ -146,10 +146,14 @@ static int settle_cpus(struct partitions *partitions, const cpu_set_t *online, s
     if (r != 0) {
         return r;
     }
+    partitions->rt_priority = 0;
     partitions->divides_cpus = partitions->has_housekeeping;
     for (size_t i = 0; i < partitions->count; i++) {
         struct partition *partition = &partitions->list[i];
 
+        if (partition->rt_priority > partitions->rt_priority) {
+            partitions->rt_priority = partition->rt_priority;
+        }
         cpu_list_remove(&nobodys, &partition->exclusive);
         cpu_list_remove(&common, &partition->exclusive);
         if (partition->has_shared) {

@@ -26,7 +26,7 @@ struct err;
 #define PARTITION_CPUS_FACTOR  32 /* vCPUs per CPU unless it is said otherwise */
 #define PARTITION_WEIGHT       100u
 #define PARTITION_WEIGHT_MAX   1000u
-#define PARTITION_PRIORITY_MAX 99u
+#define PARTITION_PRIORITY_MAX 98u /* of vCPUs: the highest is left to qvmd */
 
 struct conf_word;
 
@@ -76,6 +76,7 @@ struct partitions {
     bool has_housekeeping;
 
     /* what follows */
+    uint64_t rt_priority;   /* the highest that some partition gives */
     bool divides_cpus;      /* some CPU is not for everybody */
     bool binds_threads;     /* it is so, or was before qvmd.conf was read again */
     cpu_set_t housekeeping; /* of what is not a vCPU */

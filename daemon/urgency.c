@@ -8,15 +8,17 @@
 #include <uv.h>
 
 #include "daemon/host/sched_attr.h"
+#include "daemon/partition.h"
 #include "proto/base/err.h"
 
-#define PRIORITY 1                /* the lowest: guests that are given such priorities come first */
 #define SLICE_NS UINT64_C(100000) /* of an ordinary process, since Linux 6.12; the shortest */
 
 struct urgency {
     uv_prepare_t turn; /* before the loop waits */
     struct urgency_budget budget;
-    bool is_urgent;
+    const struct partitions *partitions;
+    uint64_t priority; /* 0: an ordinary process for now */
+    uint64_t above;    /* the highest that guests were ever given */
 };
 
 bool urgency_judge(struct urgency_budget *budget, uint64_t now_us, uint64_t used_us)
@@ -45,14 +47,23 @@ static uint64_t clock_us(clockid_t clock)
 
 static int nice_value; /* of an ordinary process; before it became urgent */
 
-static int set(bool is_urgent)
+static uint64_t wanted(struct urgency *urgency)
+{
+    if (urgency->partitions->rt_priority > urgency->above) {
+        urgency->above = urgency->partitions->rt_priority;
+    }
+    return urgency->above + 1;
+}
+
+/* 0: ordinary. */
+static int set(uint64_t priority)
 {
     const struct sched_attr_1 attr = {.size = sizeof(attr),
-                                      .policy = is_urgent ? SCHED_RR : SCHED_OTHER,
+                                      .policy = priority > 0 ? SCHED_RR : SCHED_OTHER,
                                       .flags = SCHED_ATTR_RESET_ON_FORK,
                                       .nice = nice_value,
-                                      .priority = is_urgent ? PRIORITY : 0,
-                                      .runtime_ns = is_urgent ? 0 : SLICE_NS};
+                                      .priority = (uint32_t)priority,
+                                      .runtime_ns = priority > 0 ? 0 : SLICE_NS};
 
     return sched_attr_set(0, &attr) == 0 ? 0 : -errno;
 }
@@ -62,13 +73,15 @@ static void on_turn(uv_prepare_t *turn)
     struct urgency *urgency = turn->data;
     bool may_be = urgency_judge(&urgency->budget, clock_us(CLOCK_MONOTONIC),
                                 clock_us(CLOCK_THREAD_CPUTIME_ID));
+    uint64_t priority = may_be ? wanted(urgency) : 0;
 
-    if (may_be != urgency->is_urgent && set(may_be) == 0) {
-        urgency->is_urgent = may_be;
+    if (priority != urgency->priority && set(priority) == 0) {
+        urgency->priority = priority;
     }
 }
 
-int urgency_create(struct uv_loop_s *loop, struct urgency **result, struct err *err)
+int urgency_create(struct uv_loop_s *loop, const struct partitions *partitions,
+                   struct urgency **result, struct err *err)
 {
     struct urgency *urgency = calloc(1, sizeof(*urgency));
     int r;
@@ -78,13 +91,14 @@ int urgency_create(struct uv_loop_s *loop, struct urgency **result, struct err *
         return err_set(err, -ENOMEM, "out of memory");
     }
     nice_value = getpriority(PRIO_PROCESS, 0); /* cannot fail for ourselves */
-    r = set(true);
+    urgency->partitions = partitions;
+    urgency->priority = wanted(urgency);
+    r = set(urgency->priority);
     if (r < 0) {
-        (void)set(false); /* the shorter slice, which is better than nothing */
+        (void)set(0); /* the shorter slice, which is better than nothing */
         free(urgency);
         return err_sys(err, r, "no real-time priority (RLIMIT_RTPRIO, CAP_SYS_NICE)");
     }
-    urgency->is_urgent = true;
     urgency->budget = (struct urgency_budget){.left_us = URGENCY_BURST_US,
                                               .now_us = clock_us(CLOCK_MONOTONIC),
                                               .used_us = clock_us(CLOCK_THREAD_CPUTIME_ID)};

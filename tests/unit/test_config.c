@@ -209,7 +209,7 @@ START_TEST(partitions_are_refused_that_this_host_cannot_have)
         {"partition a node 1000", "q:1: node: this host has no memory node 1000"},
         {"partition a page-size 8K", "q:1: page-size: this host has no pages of '8K'"},
         {"partition a user no-such-user", "q:1: there is no user 'no-such-user' in /etc/passwd"},
-        {"partition a rt-priority 100", "q:1: rt-priority: '100' is not between 0 and 99"},
+        {"partition a rt-priority 99", "q:1: rt-priority: '99' is not between 0 and 98"},
         {"exclusive 1", "q:1: 'exclusive' is an option of partition, and none is open here"},
     };
 
