@@ -177,25 +177,40 @@ static int make_opener(struct alone *alone, struct err *err)
                : 0;
 }
 
-static int run(struct alone *alone, struct err *err)
+/* Nothing is opened by name from here on. */
+static int take_host(struct alone *alone, int *fds, struct err *err)
 {
-    int fds[PLAN_FDS_MAX];
-    const struct run_spec spec = {.want_dump = on_want_dump, .context = alone};
     int r = grant_self(&alone->life.plan, fds, err);
 
     if (r == 0) {
         r = make_opener(alone, err);
-        r = r == 0 ? take_terminal(alone, err) : r;
         r = r == 0 ? confine_from_host(err) : r;
         for (uint32_t i = 0; r != 0 && i < PLAN_FDS_MAX; i++) {
             cleanup_close(&fds[i]);
         }
     }
+    return r;
+}
+
+/* The machine is begun before the terminal is: its first vCPU is made beside what follows. */
+static int run(struct alone *alone, struct err *err)
+{
+    int fds[PLAN_FDS_MAX];
+    const struct run_spec spec = {.want_dump = on_want_dump, .context = alone};
+    int r = take_host(alone, fds, err);
+
     if (r != 0) {
         life_set_end(&alone->life, REASON_denied, EXIT_STATUS_BEFORE, err->msg);
         return r;
     }
-    r = life_run(&alone->life, &spec, fds, err);
+    r = life_prepare(&alone->life, &spec, err);
+    if (r == 0) {
+        r = take_terminal(alone, err);
+        if (r != 0) {
+            life_set_end(&alone->life, REASON_denied, EXIT_STATUS_BEFORE, err->msg);
+        }
+    }
+    r = r == 0 ? life_run(&alone->life, &spec, fds, err) : r;
     if (r == 0 && life_end(&alone->life)->reason == REASON_none) {
         (void)uv_run(alone->life.loop, UV_RUN_DEFAULT);
     }

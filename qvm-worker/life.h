@@ -40,8 +40,8 @@ int life_begin(struct life *life, int vdevs_fd, struct err *err);
 /* Read the plan from life->sources, and set the log as it says. */
 int life_plan(struct life *life, struct err *err);
 
-/* While the grant is awaited: build what takes nothing of the host, if a VM was made ahead. `spec`
- * names callbacks; the rest is filled in here. */
+/* Build what takes nothing of the host, if a VM was made ahead: while others are still at work, be
+ * it qvmd at a grant. `spec` names callbacks; the rest is filled in here. */
 int life_prepare(struct life *life, const struct run_spec *spec, struct err *err);
 
 /* Build what is not built yet, and run. `fds` belong to the plan's needs: they become the life's.
