@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 
+from outside.clock import tsc_khz
 from outside.devices import device_arguments
 
 DEVICE_DELETED_TIMEOUT = 30.0
@@ -65,8 +66,13 @@ def qemu_arguments(options, cache, run_dir, settings):
 
 
 def kernel_command_line(options):
-    """Pages of 1 GiB are set aside at the boot: later no such piece of memory is in one."""
+    """Pages of 1 GiB are set aside at the boot: later no such piece of memory is in one. And the TSC
+    is told: L1 measures it against a timer of TCG, and where others want the CPUs its clock may come
+    to run several times too fast."""
     words = KERNEL_COMMAND_LINE + (SYSTEMD_COMMAND_LINE if options.systemd else "")
+    khz = tsc_khz()
+    if khz is not None:
+        words += f" tsc_early_khz={khz}"
     if options.giants > 0:
         words += f" hugepagesz=1G hugepages={options.nodes - 1}:{options.giants}"
     return words
