@@ -1,5 +1,5 @@
 # qvm: the configuration, the conversation with qvmd, the life around a VM.
-add_library(qvm-plan STATIC plan/plan.c plan/cpu.c plan/memory.c plan/vdev.c plan/policy.c
+add_library(qvm-plan STATIC plan/plan.c plan/cpu.c plan/firmware.c plan/memory.c plan/vdev.c plan/policy.c
   plan/log.c plan/pass.c plan/pass_memory.c plan/set.c plan/needs.c plan/print.c plan/json.c plan/json_out.c)
 target_link_libraries(qvm-plan PUBLIC conf loc words qvm-core)
 

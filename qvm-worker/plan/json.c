@@ -118,6 +118,9 @@ static void add_vdev(const struct vdev_host_device *device, struct json_out *out
     }
     json_out_close_array(out);
     json_out_string(out, "where", device->where);
+    if (device->is_implied) {
+        json_out_string(out, "added", "for the firmware");
+    }
     json_out_close_object(out);
 }
 

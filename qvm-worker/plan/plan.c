@@ -286,7 +286,8 @@ static int complete(struct plan *plan, const char *first_file, struct err *err)
         (void)err_prefix(err, "%s: ", plan->topology_where);
         return -ENOEXEC;
     }
-    if (vdev_host_settle_chips(plan->vdevs, err) != 0 || check_discards(plan, err) != 0) {
+    if (plan_add_board(plan, err) != 0 || vdev_host_settle_chips(plan->vdevs, err) != 0 ||
+        check_discards(plan, err) != 0) {
         return -ENOEXEC;
     }
     return plan_add_needs(plan, err);

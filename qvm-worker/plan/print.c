@@ -202,7 +202,8 @@ static void print_vdevs(const struct plan *plan, FILE *out)
                 (void)fprintf(out, " intr %" PRIu32, device.intrs[j]);
             }
         }
-        (void)fprintf(out, "    # %s\n", device.where);
+        (void)fprintf(out, "    # %s%s\n", device.where,
+                      device.is_implied ? " (added for the firmware)" : "");
     }
 }
 

@@ -95,6 +95,9 @@ void plan_set_fallbacks(struct plan_settings *settings);
 typedef void (*plan_setting_fn)(void *context, const char *name, const char *value);
 void plan_each_setting(const struct plan_settings *settings, plan_setting_fn add, void *context);
 
+/* firmware.c: the vdevs that firmware wants and the configuration does not name */
+int plan_add_board(struct plan *plan, struct err *err);
+
 /* needs.c */
 int plan_add_needs(struct plan *plan, struct err *err);
 

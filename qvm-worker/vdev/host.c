@@ -145,7 +145,7 @@ static int settle_name(struct vdev_slot *slot, struct err *err)
     return 0;
 }
 
-static bool overlap(const struct vdev_region *a, const struct vdev_region *b)
+bool vdev_host_overlap(const struct vdev_region *a, const struct vdev_region *b)
 {
     const struct vdev_region *low = a->start < b->start ? a : b;
     const struct vdev_region *high = low == a ? b : a;
@@ -171,7 +171,7 @@ static int check_against(const struct vdev_slot *slot, const struct vdev_slot *o
 {
     for (uint32_t i = 0; i < slot->region_count; i++) {
         for (uint32_t j = 0; j < other->region_count; j++) {
-            if (overlap(&slot->regions[i], &other->regions[j])) {
+            if (vdev_host_overlap(&slot->regions[i], &other->regions[j])) {
                 return err_set(
                     err, -EEXIST, "%s: vdev '%s' at %s0x%" PRIx64 " overlaps vdev '%s' of %s",
                     slot->where, slot->name, slot->regions[i].space == VDEV_SPACE_IO ? "port " : "",
@@ -447,6 +447,7 @@ bool vdev_host_device(const struct vdev_host *host, size_t i, struct vdev_host_d
         .name = slot->name,
         .module = slot->loaded->name,
         .where = slot->where,
+        .is_implied = slot->is_implied,
         .acpi_hid = slot->loaded->module.acpi_hid,
         .is_level = slot->loaded->module.has_level_lines,
         .regions = slot->regions,

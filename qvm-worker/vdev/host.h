@@ -77,6 +77,19 @@ struct vdev_host_option {
 int vdev_host_add(struct vdev_host *host, const char *module, const char *where,
                   const struct vdev_host_option *options, size_t option_count, struct err *err);
 
+/* What somebody else has of the VM's places and interrupt lines, or keeps free. */
+struct vdev_host_taken {
+    bool (*region)(void *context, const struct vdev_region *region);
+    bool (*line)(void *context, uint32_t line);
+    void *context;
+};
+
+/* Once all contexts were added: add a device of `module` at its usual place, because firmware wants
+ * one, unless there is one wherever, or somebody has a place or line of it. `where` is FILE:LINE of
+ * the firmware. */
+int vdev_host_imply(struct vdev_host *host, const char *module, const char *where,
+                    const struct vdev_host_taken *taken, struct err *err);
+
 /* Something outside the process that a vdev needs opened. */
 enum vdev_host_need_kind {
     VDEV_HOST_NEED_FILE,    /* open `path` */
@@ -253,6 +266,7 @@ struct vdev_host_device {
     const char *name;   /* `name`, or the module's with a number when that is taken: "ser8250-2" */
     const char *module; /* "ser8250" */
     const char *where;  /* FILE:LINE */
+    bool is_implied;    /* the line of the firmware that wants it: see vdev_host_imply */
     const char *acpi_hid; /* NULL: none */
     bool is_level;        /* its lines; otherwise edge */
     const struct vdev_region *regions;

@@ -64,7 +64,8 @@ struct vdev_slot {
     char name[VDEV_HOST_NAME_MAX + 1];
     char bus_name[VDEV_HOST_NAME_MAX + 8];
     char *where;
-    bool has_name; /* by `name`, not made up */
+    bool has_name;   /* by `name`, not made up */
+    bool is_implied; /* the configuration does not name it: its firmware wants it */
 
     struct vdev_value *values;
     struct value_strings *value_strings; /* that the values point to */
@@ -171,6 +172,9 @@ extern const struct vdev_services vdev_host_services;
 /* bus_access_fn: a guest's access to region number `region` of the slot `device`. */
 void vdev_host_access(void *device, uint32_t region, uint64_t offset, uint32_t size,
                       uint64_t *value, bool is_write);
+
+/* Whether two places have something in common. */
+bool vdev_host_overlap(const struct vdev_region *a, const struct vdev_region *b);
 
 /* Keep the places that the configuration names, before anybody gets a free one. */
 int vdev_host_reserve_pci(struct vdev_host *host, struct err *err);

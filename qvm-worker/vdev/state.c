@@ -25,6 +25,9 @@ static void host_state(const struct vdev_slot *slot, struct state_of *of)
     const struct slot_stream *output = vdev_host_output(slot);
     char text[64];
 
+    if (slot->is_implied) {
+        add_state(of, "added", "for the firmware");
+    }
     if (slot->function != NULL) {
         vdev_host_pci_loc(slot, text, sizeof(text));
         add_state(of, "loc", text);

@@ -10,13 +10,6 @@ BUILD = os.environ["QVM_BUILD"]
 QVM = os.path.join(BUILD, "qvm-worker/qvm")
 GUESTS = os.path.join(BUILD, "tests/guests/bare")
 SEABIOS = "/usr/share/seabios"
-BOARD = """
-vdev ser8250 hostdev -
-vdev mc146818
-vdev pckeyboard
-vdev timer8254
-vdev fw-cfg
-"""
 
 
 @unittest.skipUnless(os.path.exists(f"{SEABIOS}/bios.bin"), "no seabios (tests/setup integration)")
@@ -30,7 +23,7 @@ class SeabiosTest(unittest.TestCase):
         start = (1 << 32) - kib * 1024
         with open(f"{self.directory}/t.qvmconf", "w", encoding="utf-8") as file:
             file.write(f"system sea ram 64M\nrom 0x{start:x},{kib}K\n"
-                       f"load 0x{start:x},{SEABIOS}/{image}\n{BOARD}{more}\n")
+                       f"load 0x{start:x},{SEABIOS}/{image}\n{more}\n")
         qvm = subprocess.Popen([QVM, "@t.qvmconf"], stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                cwd=self.directory,
@@ -49,7 +42,7 @@ class SeabiosTest(unittest.TestCase):
                 said += line
 
     def test_it_finds_nothing_to_boot_says_so_on_the_serial_line_and_starts_again(self):
-        qvm = self.start("bios-256k.bin", 256, "boot-fail-wait 100")
+        qvm = self.start("bios-256k.bin", 256, "vdev fw-cfg boot-fail-wait 100")
         boot = (b"SeaBIOS (version ", b"Machine UUID ", b"No bootable device.")
         self.expect(qvm, *boot, b"rebooted (1)", *boot)
 
@@ -60,7 +53,7 @@ class SeabiosTest(unittest.TestCase):
     def test_it_copies_itself_to_shadow_ram_and_places_what_acpi_tells(self):
         """Twice: a reset takes the shadow RAM back to ROM."""
         log = f"{self.directory}/firmware.log"
-        qvm = self.start("bios-256k.bin", 256, f"boot-fail-wait 100\ncpu cpu set cores 1\n"
+        qvm = self.start("bios-256k.bin", 256, f"vdev fw-cfg boot-fail-wait 100\ncpu cpu set cores 1\n"
                          f"vdev debugcon hostdev >{log}\nvdev pci-dummy bar 0,mem,4K\n")
         self.expect(qvm, b"rebooted (1)", b"No bootable device.")
         with open(log, encoding="ascii", errors="replace") as file:

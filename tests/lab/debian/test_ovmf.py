@@ -35,7 +35,6 @@ class OvmfTest(debian.DebianTest):
         base = (4 << 30) - size
         definition = debian.qvmtest.definition(
             f"system disk\nram 512M\nrom {base:#x},{size >> 10}K\nload {base:#x},{EFI}\n"
-            "vdev ser8250\nvdev mc146818\nvdev pckeyboard\nvdev timer8254\nvdev fw-cfg\n"
             f"vdev virtio-blk {disk}\n")
         self.qvmd.call("guest.start", name="disk", definition=definition)
         console = debian.Console(self.qvmd, "disk")
