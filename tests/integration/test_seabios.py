@@ -53,7 +53,8 @@ class SeabiosTest(unittest.TestCase):
     def test_it_copies_itself_to_shadow_ram_and_places_what_acpi_tells(self):
         """Twice: a reset takes the shadow RAM back to ROM."""
         log = f"{self.directory}/firmware.log"
-        qvm = self.start("bios-256k.bin", 256, f"vdev fw-cfg boot-fail-wait 100\ncpu cpu set cores 1\n"
+        qvm = self.start("bios-256k.bin", 256,
+                         "vdev fw-cfg boot-fail-wait 100\ncpu cpu set cores 1\n"
                          f"vdev debugcon hostdev >{log}\nvdev pci-dummy bar 0,mem,4K\n")
         self.expect(qvm, b"rebooted (1)", b"No bootable device.")
         with open(log, encoding="ascii", errors="replace") as file:
