@@ -7,7 +7,7 @@
 #include "qvm-worker/image/image.h"
 #include "qvm-worker/vdev/private.h"
 
-#define DRY_SIZE 512u /* of an image that nobody opened */
+#define DRY_BLOCK 512u /* of an image that nobody opened */
 
 /* Whichever of `hostdev` and `format` was read last. */
 static void settle_need(struct vdev_slot *slot)
@@ -174,7 +174,7 @@ bool vdev_host_image(struct vdev_slot *slot, struct vdev_image *image)
     if (slot->image != NULL) {
         *image = *image_facts(slot->image);
     } else {
-        *image = (struct vdev_image){.size = DRY_SIZE, .block = DRY_SIZE};
+        *image = (struct vdev_image){.block = DRY_BLOCK};
         image->is_read_only = !slot->image_need.can_write;
     }
     return slot->image_need.path != NULL;

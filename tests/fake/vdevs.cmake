@@ -1,6 +1,6 @@
 # vdev-static-NAME: a vdev linked into a test, its module under a name of its own, with the fake
 # slot below it. emulated_vdevs.inc lists them for the tests of all: VDEV(NAME) for each.
-set(emulated_vdevs 8259 debug-exit debugcon fw-cfg hpet ioapic mc146818 pckeyboard progress ser8250
+set(emulated_vdevs 8259 debug-exit debugcon flash fw-cfg hpet ioapic mc146818 pckeyboard progress ser8250
   test-dev timer8254 wdt-ib700)
 set(emulated_vdevs_static ${emulated_vdevs})
 list(TRANSFORM emulated_vdevs_static PREPEND vdev-static-)
@@ -24,6 +24,7 @@ if(NOT TARGET fake-vdev-slot)
 
   set(sources_of_mc146818 mc146818_save.c mc146818_time.c)
   set(sources_of_ser8250 ser8250_save.c)
+  set(sources_of_flash flash_file.c)
   set(sources_of_hpet hpet_save.c)
   set(sources_of_pckeyboard pckeyboard_keys.c pckeyboard_save.c)
   set(sources_of_timer8254 timer8254_counter.c)

@@ -1,5 +1,6 @@
 /* Every module under random accesses, bytes, times and resets. The device must keep its promises to
  * the vdev host: never take more than it was given, never crash, answer `state` at any time. */
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,17 @@ static void press(const uint8_t *step)
     }
 }
 
+/* The host does what the device began, or cannot; what the device itself rang is taken. */
+static void serve_file(const uint8_t *step)
+{
+    if (slot.module->ops->event != NULL) {
+        fake_slot_run(&slot);
+    }
+    if (slot.io_count > 0) {
+        fake_slot_end_io(&slot, step[1] % slot.io_count, (step[2] & 1) != 0 ? -EIO : 0);
+    }
+}
+
 /* Everything but an access of the guest. */
 static void take_event(const uint8_t *step)
 {
@@ -112,6 +124,9 @@ static void take_event(const uint8_t *step)
     case 9:
         press(step);
         break;
+    case 10:
+        serve_file(step);
+        break;
     default:
         fake_slot_advance(&slot, (uint64_t)step[1] * step[2] * 1000);
     }
@@ -126,6 +141,24 @@ static void take_step(const uint8_t *step)
     }
 }
 
+/* At its usual places; with a file, if it may have one. */
+static int make(const struct vdev_module *module, bool is_read_only)
+{
+    const struct vdev_option *option = module->options;
+    struct vdev_config config = {.regions = module->default_regions,
+                                 .region_count = module->default_region_count,
+                                 .intr_count = 1};
+
+    for (; option != NULL && option->name != NULL; option++) {
+        if (option->kind == VDEV_OPTION_IMAGE) {
+            slot.has_image = true;
+            slot.image = (struct vdev_image){module->default_regions[0].size, 512, is_read_only};
+            return fake_slot_build(&slot, module, &config);
+        }
+    }
+    return fake_slot_create(&slot, module, NULL, 0, NULL, 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 #define VDEV(name) vdev_##name##_module,
@@ -135,7 +168,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 #undef VDEV
     const size_t count = sizeof(modules) / sizeof(modules[0]);
 
-    if (size < 1 || fake_slot_create(&slot, modules[data[0] % count], NULL, 0, NULL, 0) != 0) {
+    if (size < 1 || make(modules[data[0] % count], data[0] > 0xf0) != 0) {
         return 0;
     }
     memset(memory, 0, sizeof(memory));

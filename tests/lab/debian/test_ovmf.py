@@ -1,16 +1,22 @@
 #!/usr/bin/python3
 """OVMF, an EFI from Debian's package, is the firmware of a guest: it comes to its shell, and it boots an
-installed disk from its EFI partition, a raw image, a VHD and a VHDX."""
+installed disk from its EFI partition, a raw image, a VHD and a VHDX, with nothing but `rom` and
+`vdev virtio-blk`. What it has to remember is kept in flash."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import debian  # noqa: E402: only after the line above
 
 EFI = "/usr/share/ovmf/OVMF.fd"  # code and variables in one
+CODE = "/usr/share/OVMF/OVMF_CODE.fd"  # and apart: the variables belong into flash below the code
+VARIABLES = "/usr/share/OVMF/OVMF_VARS.fd"
+GUID = "c3b1f5d6-5f0e-4d0c-9a52-7e1c2b8d4a10"  # of nobody's variables
 BOOT_SECONDS = 400  # firmware, boot loader and kernel: 25 on an idle machine
 RETURN = "c3"
 
@@ -30,11 +36,11 @@ class OvmfTest(debian.DebianTest):
         super().setUpClass()
         keep_cr8_to_kvm()
 
-    def start(self, disk):
-        size = os.path.getsize(EFI)
+    def start(self, disk, efi=EFI, flash=""):
+        size = os.path.getsize(efi)
         base = (4 << 30) - size
         definition = debian.qvmtest.definition(
-            f"system disk\nram 512M\nrom {base:#x},{size >> 10}K\nload {base:#x},{EFI}\n"
+            f"system disk\nram 512M\nrom {base:#x},{size >> 10}K\nload {base:#x},{efi}\n{flash}"
             f"vdev virtio-blk {disk}\n")
         self.qvmd.call("guest.start", name="disk", definition=definition)
         console = debian.Console(self.qvmd, "disk")
@@ -61,6 +67,41 @@ class OvmfTest(debian.DebianTest):
         console.read_until(r"HD\(1,MBR", debian.ANSWER_SECONDS)
         console.send("reset -s\r")
         self.qvmd.wait("disk", "stopped", debian.ANSWER_SECONDS * 1000)
+
+    def shell(self, variables):
+        console = self.start(f"hostdev <{debian.GUEST}/small.img", CODE,
+                             f"vdev flash hostdev {variables}\n")
+        console.read_until("Shell> ", BOOT_SECONDS)
+        return console
+
+    def switch_off(self, console, words):
+        console.send(words)
+        self.qvmd.wait("disk", "stopped", debian.ANSWER_SECONDS * 1000)
+
+    def test_variables_in_flash_outlive_the_vm(self):
+        """One that its shell sets is found by Linux, and one of Linux' by its shell."""
+        directory = tempfile.TemporaryDirectory(prefix="qvm-ovmf-")
+        self.addCleanup(directory.cleanup)
+        variables = f"{directory.name}/web.vars"
+        shutil.copyfile(VARIABLES, variables)
+        console = self.shell(variables)
+        console.send(f"setvar shells -guid {GUID} -bs -rt -nv =0x6b657074\r")
+        console.read_until("Shell> ", debian.ANSWER_SECONDS)
+        self.switch_off(console, "reset -s\r")
+
+        console = self.start(f"hostdev <{debian.GUEST}/efi.img", CODE,
+                             f"vdev flash hostdev {variables}\n")
+        console.read_until(debian.READY, BOOT_SECONDS)
+        console.run("modprobe efivarfs")
+        console.run("mount -t efivarfs none /sys/firmware/efi/efivars")
+        self.assertIn("kept", console.run(f"cat /sys/firmware/efi/efivars/shells-{GUID}"))
+        console.run(rf"printf '\007\000\000\000LinuxKept' > /sys/firmware/efi/efivars/linux-{GUID}")
+        self.switch_off(console, "/bin/busybox poweroff -f\n")
+
+        console = self.shell(variables)
+        console.send(f"setvar linux -guid {GUID}\r")
+        console.read_until("4C 69 6E 75 78 4B 65 70 74", debian.ANSWER_SECONDS)
+        self.switch_off(console, "reset -s\r")
 
     def test_it_boots_a_raw_disk(self):
         self.boot(f"hostdev <{debian.GUEST}/efi.img")

@@ -30,7 +30,8 @@ struct vdev_firmware_file {
 
 /* The image behind the IMAGE option, as it is now. */
 struct vdev_image {
-    uint64_t size;  /* bytes, a multiple of 512; a format's own parts do not count */
+    uint64_t size;  /* bytes, a multiple of 512; a format's own parts do not count. 0: nobody opened
+                     * it, since no guest will run */
     uint32_t block; /* bytes; what is aligned to it is quickest */
     bool is_read_only;
 };

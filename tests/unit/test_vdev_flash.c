@@ -1,0 +1,320 @@
+/* Flash: Intel's commands, JEDEC JESD68.01 (CFI), and the file behind it. */
+#include <string.h>
+
+#include "tests/fake/vdev_slot.h"
+#include "tests/unit/unit.h"
+
+#define SIZE  (128u << 10)
+#define BLOCK 4096u
+
+extern const struct vdev_module *const vdev_flash_module;
+
+static struct vdev_slot slot;
+static uint8_t file[SIZE];
+
+static int build(uint64_t size)
+{
+    struct vdev_region region = {VDEV_SPACE_MEMORY, 0xffe00000, size};
+    struct vdev_config config = {.regions = &region, .region_count = 1, .intr_count = 1};
+
+    return fake_slot_build(&slot, vdev_flash_module, &config);
+}
+
+static void set_up(bool has_file, bool is_read_only)
+{
+    memset(&slot, 0, sizeof(slot));
+    slot.has_image = has_file;
+    slot.image = (struct vdev_image){SIZE, 512, is_read_only};
+    ck_assert_int_eq(build(SIZE), 0);
+}
+
+static void give(uint64_t at, unsigned value)
+{
+    fake_slot_out(&slot, 0, at, (uint8_t)value);
+}
+
+static uint8_t take(uint64_t at)
+{
+    return fake_slot_in(&slot, 0, at);
+}
+
+static void program(uint64_t at, unsigned value)
+{
+    give(at, 0x10);
+    give(at, value);
+}
+
+static void erase(uint64_t at)
+{
+    give(at, 0x20);
+    give(at, 0xd0);
+}
+
+/* The host does what was begun first. */
+static void do_io(int result)
+{
+    const struct vdev_io *io = &slot.ios[0].io;
+
+    ck_assert_uint_gt(slot.io_count, 0);
+    if (result == 0 && io->kind == VDEV_IO_WRITE) {
+        memcpy(file + io->offset, io->pieces[0].base, io->pieces[0].size);
+    } else if (result == 0 && io->kind == VDEV_IO_READ) {
+        memcpy(io->pieces[0].base, file, SIZE);
+    }
+    fake_slot_end_io(&slot, 0, result);
+}
+
+START_TEST(it_is_erased_and_reads_as_memory)
+{
+    set_up(false, false);
+    ck_assert_uint_eq(take(0), 0xff);
+    ck_assert_uint_eq(slot.module->ops->read(slot.device, 0, SIZE - 8, 8), UINT64_MAX);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(programming_clears_bits_and_an_erase_sets_those_of_its_block)
+{
+    set_up(false, false);
+    program(BLOCK - 1, 0xf0);
+    program(BLOCK, 0x3c);
+    program(BLOCK, 0x0f);
+    give(BLOCK, 0xff);
+    ck_assert_uint_eq(take(BLOCK), 0x0c);
+    erase(BLOCK + 7);
+    give(0, 0xff);
+    ck_assert_uint_eq(take(BLOCK), 0xff);
+    ck_assert_uint_eq(take(BLOCK - 1), 0xf0);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(a_wide_write_programs_all_its_bytes)
+{
+    set_up(false, false);
+    give(16, 0x40);
+    slot.module->ops->write(slot.device, 0, 16, 4, 0x04030201);
+    give(16, 0xff);
+    ck_assert_uint_eq(slot.module->ops->read(slot.device, 0, 16, 4), 0x04030201);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(reads_are_the_status_until_the_array_is_asked_for)
+{
+    set_up(false, false);
+    program(5, 0x55);
+    ck_assert_uint_eq(take(5), 0x80);
+    ck_assert_uint_eq(slot.module->ops->read(slot.device, 0, 4, 2), 0x8080);
+    give(0, 0xff);
+    ck_assert_uint_eq(take(5), 0x55);
+    give(0, 0x70);
+    ck_assert_uint_eq(take(5), 0x80);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(a_cleared_status_is_zero_until_the_next_command_as_edk2_probes_it)
+{
+    set_up(false, false);
+    give(3, 0x50);
+    ck_assert_uint_eq(take(3), 0xff);
+    give(3, 0x70);
+    ck_assert_uint_eq(take(3), 0);
+    give(3, 0xff);
+    program(3, 0x7f);
+    ck_assert_uint_eq(take(3), 0x80);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(an_erase_that_is_not_confirmed_is_a_wrong_sequence)
+{
+    set_up(false, false);
+    program(0, 0);
+    give(0, 0x20);
+    give(0, 0x70);
+    ck_assert_uint_eq(take(0), 0xb0);
+    give(0, 0xff);
+    ck_assert_uint_eq(take(0), 0);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(a_query_tells_size_blocks_and_intels_commands)
+{
+    set_up(false, false);
+    give(0x55, 0x98);
+    ck_assert_uint_eq(take(0x10), 'Q');
+    ck_assert_uint_eq(take(0x11), 'R');
+    ck_assert_uint_eq(take(0x12), 'Y');
+    ck_assert_uint_eq(take(0x13), 1);
+    ck_assert_uint_eq(take(0x15), 0x31);
+    ck_assert_uint_eq(take(0x27), 17); /* 128 KiB */
+    ck_assert_uint_eq(take(0x2c), 1);
+    ck_assert_uint_eq(take(0x2d), SIZE / BLOCK - 1);
+    ck_assert_uint_eq(take(0x2e), 0);
+    ck_assert_uint_eq(take(0x2f), 0);
+    ck_assert_uint_eq(take(0x30), BLOCK / 256);
+    ck_assert_uint_eq(take(0x31), 'P');
+    ck_assert_uint_eq(take(0x1000), 0);
+    give(0, 0x90);
+    ck_assert_uint_eq(take(0), 0x89);
+    ck_assert_uint_eq(take(2), 0); /* not locked */
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(what_the_file_has_is_read_before_the_first_look)
+{
+    memset(file, 0xff, sizeof(file));
+    file[9] = 0x12;
+    set_up(true, false);
+    ck_assert_uint_eq(slot.io_begins, 0);
+    (void)take(0); /* the fake host settles transfers without doing them */
+    ck_assert_uint_eq(slot.io_begins, 1);
+    (void)take(9);
+    ck_assert_uint_eq(slot.io_begins, 1);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(changes_of_a_block_are_one_write_once_the_array_is_read_again)
+{
+    set_up(true, false);
+    program(BLOCK, 1);
+    program(BLOCK + 1, 2);
+    ck_assert_uint_eq(slot.io_count, 0);
+    give(BLOCK, 0xff);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 1);
+    ck_assert_uint_eq(slot.ios[0].io.offset, BLOCK);
+    do_io(0);
+    ck_assert_uint_eq(file[BLOCK], 1);
+    ck_assert_uint_eq(file[BLOCK + 1], 2);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(who_never_reads_the_array_again_is_written_after_10_ms_and_then_flushed)
+{
+    set_up(true, false);
+    erase(0);
+    fake_slot_advance(&slot, 9999999);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 0);
+    fake_slot_advance(&slot, 1);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 1);
+    do_io(0);
+    fake_slot_advance(&slot, 10000000);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 1);
+    ck_assert_int_eq(slot.ios[0].io.kind, VDEV_IO_FLUSH);
+    do_io(0);
+    fake_slot_advance(&slot, 10000000);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 0);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+/* As after a power cut: nothing later is in the file without what was before it. */
+START_TEST(a_block_is_in_the_file_before_the_next_one_changes)
+{
+    set_up(true, false);
+    (void)take(0);
+    program(0, 1);
+    ck_assert_uint_eq(slot.io_begins, 1);
+    program(BLOCK, 2);
+    ck_assert_uint_eq(slot.io_begins, 2); /* and settled */
+    ck_assert_uint_eq(slot.io_count, 0);
+    give(0, 0xff);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 1);
+    program(BLOCK, 0); /* the same, which is on its way */
+    ck_assert_uint_eq(slot.io_count, 0);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(the_end_of_the_vm_writes_what_waits)
+{
+    set_up(true, false);
+    program(BLOCK, 1);
+    fake_slot_destroy(&slot);
+    ck_assert_uint_eq(slot.io_begins, 3); /* reading the file, the block, a flush */
+    ck_assert_uint_eq(slot.io_count, 0);
+}
+END_TEST
+
+START_TEST(a_file_that_is_only_read_cannot_be_changed_and_the_status_says_so)
+{
+    set_up(true, true);
+    program(0, 0);
+    ck_assert_uint_eq(take(0), 0x92);
+    erase(0);
+    ck_assert_uint_eq(take(0), 0xb2);
+    give(0, 0x50);
+    ck_assert_uint_eq(take(0), 0xff);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_begins, 1);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(a_write_that_fails_is_told_by_the_status)
+{
+    set_up(true, false);
+    program(0, 0);
+    give(0, 0xff);
+    fake_slot_run(&slot);
+    do_io(-5);
+    give(0, 0x70);
+    ck_assert_uint_eq(take(0), 0xb0);
+    ck_assert_ptr_nonnull(strstr(fake_slot_state(&slot), "errors=1\n"));
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(a_reset_ends_commands_and_keeps_what_it_holds)
+{
+    set_up(false, false);
+    program(0, 0x42);
+    give(0, 0x20);
+    fake_slot_reset(&slot);
+    ck_assert_uint_eq(take(0), 0x42);
+    give(0, 0xd0);
+    ck_assert_uint_eq(take(0), 0x42);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(a_place_or_a_file_of_another_size_is_refused_in_words)
+{
+    memset(&slot, 0, sizeof(slot));
+    ck_assert_int_ne(build(5000), 0);
+    ck_assert_str_eq(slot.failure, "flash is made of blocks of 4 KiB, 16 MiB at most: it cannot "
+                                   "have 5000 bytes at 0xffe00000");
+    ck_assert_int_ne(build((16 << 20) + BLOCK), 0);
+    slot.has_image = true;
+    slot.image.size = 540672;
+    ck_assert_int_ne(build(SIZE), 0);
+    ck_assert_str_eq(slot.failure, "the file has 540672 bytes, and the flash 131072: 'loc "
+                                   "mem:ADDRESS,LENGTH' must give it the file's size");
+}
+END_TEST
+
+UNIT_MAIN("vdev flash", it_is_erased_and_reads_as_memory,
+          programming_clears_bits_and_an_erase_sets_those_of_its_block,
+          a_wide_write_programs_all_its_bytes, reads_are_the_status_until_the_array_is_asked_for,
+          a_cleared_status_is_zero_until_the_next_command_as_edk2_probes_it,
+          an_erase_that_is_not_confirmed_is_a_wrong_sequence,
+          a_query_tells_size_blocks_and_intels_commands,
+          what_the_file_has_is_read_before_the_first_look,
+          changes_of_a_block_are_one_write_once_the_array_is_read_again,
+          who_never_reads_the_array_again_is_written_after_10_ms_and_then_flushed,
+          a_block_is_in_the_file_before_the_next_one_changes, the_end_of_the_vm_writes_what_waits,
+          a_file_that_is_only_read_cannot_be_changed_and_the_status_says_so,
+          a_write_that_fails_is_told_by_the_status, a_reset_ends_commands_and_keeps_what_it_holds,
+          a_place_or_a_file_of_another_size_is_refused_in_words)
