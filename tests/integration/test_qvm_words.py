@@ -32,6 +32,13 @@ class WordsTest(AloneTest):
         self.assertTrue(done.stderr.startswith(b"bad/x.qvmconf:3: there is no vdev 'ser8251'"),
                         done.stderr)
 
+    def test_why_nothing_runs_is_told_to_who_started_it_whatever_the_loggers_are(self):
+        self.put("quiet.qvmconf", "system x\nram 1M\nlogger fatal none\n")
+        for words in (["dryrun"], []):
+            done = self.run_qvm("@quiet.qvmconf", *words)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(b"nothing to boot", done.stderr)
+
     def test_a_text_longer_than_its_limit_is_refused(self):
         self.put("long.qvmconf", "#" * 262145)
         self.refused(["@long.qvmconf"], 65,

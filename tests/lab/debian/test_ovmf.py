@@ -85,7 +85,7 @@ class OvmfTest(debian.DebianTest):
         variables = f"{directory.name}/web.vars"
         shutil.copyfile(VARIABLES, variables)
         console = self.shell(variables)
-        console.send(f"setvar shells -guid {GUID} -bs -rt -nv =0x6b657074\r")
+        console.send(f"setvar shells -guid {GUID} -bs -rt -nv =0x7470656b\r")
         console.read_until("Shell> ", debian.ANSWER_SECONDS)
         self.switch_off(console, "reset -s\r")
 
