@@ -10,7 +10,7 @@ target_link_libraries(qvm-control PUBLIC proto base PRIVATE PkgConfig::UV)
 add_executable(qvm main.c alone.c under.c dump_opener.c under_act.c under_host.c under_state.c life.c run.c
   run_events.c run_passed.c run_vdevs.c dryrun.c dryrun_images.c control/grant.c control/spare_memory.c plan/sources.c signals.c control/spare.c
   console/terminal.c)
-target_sources(qvm PRIVATE control/command.c control/delayed.c control/listen.c under_birth.c under_cables.c under_check.c under_connect.c under_shmem.c)
+target_sources(qvm PRIVATE control/command.c control/delayed.c control/listen.c under_birth.c under_cables.c under_check.c under_connect.c under_helper.c under_shmem.c)
 target_compile_definitions(qvm PRIVATE QVM_VERSION="${PROJECT_VERSION}"
   QVM_VDEVDIR="${QVM_VDEVDIR}")
 target_link_libraries(qvm PRIVATE qvm-control qvm-plan qvm-vfio qvm-ports qvm-hostmem vdev-host qvm-core proto conf

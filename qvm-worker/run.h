@@ -41,6 +41,8 @@ struct run_spec {
     void (*leave_shmem)(void *context, const char *name);
     /* A vdev wants to be connected to a program of the host; see vdev_host_env. NULL: none can. */
     int (*wish_connection)(void *context, int64_t serial, const char *path, uint32_t port);
+    /* The helper of a vdev is gone, another one is wanted; see vdev_host_env. NULL: none comes. */
+    int (*wish_helper)(void *context, const char *device);
     /* While RAM is populated; may be NULL. */
     void (*on_progress)(void *context, uint64_t done, uint64_t all);
     void *context;

@@ -188,6 +188,13 @@ static int on_vdev_connect_wish(void *context, int64_t serial, const char *path,
     return run->spec.wish_connection(run->spec.context, serial, path, port);
 }
 
+static int on_vdev_helper_wish(void *context, const char *device)
+{
+    const struct run *run = context;
+
+    return run->spec.wish_helper(run->spec.context, device);
+}
+
 static int on_vdev_memory_slot(void *context, uint32_t slot, uint64_t address, void *memory,
                                uint64_t size)
 {
@@ -234,6 +241,7 @@ int run_make_vdevs(struct run *run, struct err *err)
         .shmem_wish = on_vdev_shmem_wish,
         .shmem_left = on_vdev_shmem_left,
         .connect_wish = run->spec.wish_connection != NULL ? on_vdev_connect_wish : NULL,
+        .helper_wish = run->spec.wish_helper != NULL ? on_vdev_helper_wish : NULL,
         .memory_slot = on_vdev_memory_slot,
         .on_io_thread = on_io_thread,
     };

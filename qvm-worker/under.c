@@ -30,9 +30,11 @@
 #include "qvm-worker/under_cables.h"
 #include "qvm-worker/under_check.h"
 #include "qvm-worker/under_connect.h"
+#include "qvm-worker/under_helper.h"
 #include "qvm-worker/under_host.h"
 #include "qvm-worker/under_shmem.h"
 #include "qvm-worker/under_state.h"
+#include "qvm-worker/vdev/host.h"
 #include "qvm-worker/vm/vm_ahead.h"
 
 #define LISTEN_BACKLOG 4
@@ -154,6 +156,13 @@ static int on_wish_connection(void *context, int64_t serial, const char *path, u
     return under_wish_connection(under->control, serial, path, port);
 }
 
+static int on_wish_helper(void *context, const char *device)
+{
+    const struct under *under = context;
+
+    return under_wish_helper(under->control, &under->life.plan, device);
+}
+
 static struct run_spec make_spec(struct under *under)
 {
     return (struct run_spec){.counters = under->counters,
@@ -163,21 +172,8 @@ static struct run_spec make_spec(struct under *under)
                              .wish_shmem = on_wish_shmem,
                              .leave_shmem = on_leave_shmem,
                              .wish_connection = on_wish_connection,
+                             .wish_helper = on_wish_helper,
                              .context = under};
-}
-
-/* qvmd tells the kernel where vCPUs run, before it grants anything: it has to find their threads.
- */
-static bool is_placed(const struct under *under)
-{
-    const struct plan *plan = &under->life.plan;
-    bool is_placed = under->spawn.places_vcpus;
-
-    for (uint32_t i = 0; plan->host->places_cpus && i < plan->cpu_count; i++) {
-        is_placed = is_placed || plan->cpus[i].placement.has_cpus ||
-                    plan->cpus[i].placement.policy != PLACEMENT_NORMAL;
-    }
-    return is_placed;
 }
 
 /* Ask, and while qvmd looks for what we ask for, build what takes nothing of it. */
@@ -187,7 +183,7 @@ static int ask(struct under *under, struct err *err)
     int r = 0;
 
     under->has_asked = true;
-    if (is_placed(under)) {
+    if (under_is_placed(&under->life.plan, under->spawn.places_vcpus)) {
         r = life_prepare(&under->life, &spec, err);
         if (r == 0 && under->life.run != NULL) {
             r = run_await(under->life.run, err);
@@ -206,6 +202,7 @@ static void on_up(void *context)
     if (under->is_running) {
         log_info("control: qvmd connected");
         under_tell_shared(under->control, under->life.vdevs);
+        vdev_host_wish_helpers(under->life.vdevs);
         return;
     }
     (void)uv_timer_stop(&under->deadline); /* cannot fail */
@@ -303,9 +300,12 @@ static void press_power(struct under *under)
     }
 }
 
-static void type_in(const struct under *under, const struct msg_input *input)
+static void take_shared(const struct under *under, const struct msg_shmem_given *given, int *fds,
+                        size_t fd_count)
 {
-    (void)console_type(under->life.console, input->data, input->data_size);
+    if (under->is_running) {
+        under_take_shared(under->control, under->life.vdevs, given, fds, fd_count);
+    }
 }
 
 static void on_message(void *context, enum msg_control control, const void *body, int *fds,
@@ -330,7 +330,7 @@ static void on_message(void *context, enum msg_control control, const void *body
         under_attach(under->life.console, body, fds, fd_count);
         break;
     case CONTROL_input:
-        type_in(under, body);
+        under_type(under->life.console, body);
         break;
     case CONTROL_query:
         under_send_state(under->control, under->is_running ? under->life.run : NULL, body);
@@ -353,15 +353,16 @@ static void on_message(void *context, enum msg_control control, const void *body
                    fd_count > 0 ? fds[0] : -1);
         break;
     case CONTROL_shmem_given:
-        if (under->is_running) {
-            under_take_shared(under->control, under->life.vdevs, body, fds, fd_count);
-        }
+        take_shared(under, body, fds, fd_count);
         break;
     case CONTROL_link:
         under_hear_link(under->life.vdevs, body);
         break;
     case CONTROL_connected:
         under_take_connection(under->life.vdevs, body, fds, fd_count);
+        break;
+    case CONTROL_helper_given:
+        under_take_helper(under->life.vdevs, &under->life.plan, body, fds, fd_count);
         break;
     case CONTROL_shmem_changed:
         under_hear_shared(under->life.vdevs, body);

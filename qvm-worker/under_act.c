@@ -31,6 +31,11 @@ void under_attach(struct console *console, const struct msg_attach *attach, int 
     fds[0] = -1;
 }
 
+void under_type(struct console *console, const struct msg_input *input)
+{
+    (void)console_type(console, input->data, input->data_size); /* a full queue drops keys */
+}
+
 static void answer(struct control *control, int64_t serial, const struct err *err)
 {
     char error[64], message[ERR_MSG_SIZE];

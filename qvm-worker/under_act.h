@@ -38,6 +38,10 @@ void under_act(struct under_acts *acts, struct control *control, struct run *run
 void under_dump(struct under_acts *acts, struct control *control, struct run *run,
                 const struct msg_act *act, int fd);
 
+/* A packet CONTROL_input. */
+struct msg_input;
+void under_type(struct console *console, const struct msg_input *input);
+
 /* A packet CONTROL_attach; its descriptor is taken by setting it to -1. */
 void under_attach(struct console *console, const struct msg_attach *attach, int *fds,
                   size_t fd_count);

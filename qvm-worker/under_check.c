@@ -75,3 +75,14 @@ int under_check(const struct plan *plan, struct err *err)
     r = r == 0 ? check_memories(plan, err) : r;
     return r == 0 ? check_commands(plan, err) : r;
 }
+
+bool under_is_placed(const struct plan *plan, bool is_told)
+{
+    bool is_placed = is_told;
+
+    for (uint32_t i = 0; plan->host->places_cpus && i < plan->cpu_count; i++) {
+        is_placed = is_placed || plan->cpus[i].placement.has_cpus ||
+                    plan->cpus[i].placement.policy != PLACEMENT_NORMAL;
+    }
+    return is_placed;
+}

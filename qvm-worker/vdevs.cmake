@@ -10,7 +10,8 @@ target_link_libraries(loc PUBLIC conf base)
 add_library(image STATIC ${CMAKE_CURRENT_LIST_DIR}/image/image.c
   ${CMAKE_CURRENT_LIST_DIR}/image/pool.c ${CMAKE_CURRENT_LIST_DIR}/image/probe.c
   ${CMAKE_CURRENT_LIST_DIR}/image/ring.c ${CMAKE_CURRENT_LIST_DIR}/image/helper.c
-  ${CMAKE_CURRENT_LIST_DIR}/image/helper_open.c)
+  ${CMAKE_CURRENT_LIST_DIR}/image/helper_open.c ${CMAKE_CURRENT_LIST_DIR}/image/helper_log.c
+  ${CMAKE_CURRENT_LIST_DIR}/image/helper_follow.c)
 target_link_libraries(image PUBLIC base vhost PRIVATE Threads::Threads)
 
 add_library(vhost STATIC ${CMAKE_CURRENT_LIST_DIR}/vhost/vhost.c)
@@ -21,7 +22,8 @@ target_link_libraries(vdev-fields PUBLIC base)
 
 # The bus, guest memory and threads are those of qvm-core, which the program links.
 add_library(vdev-host STATIC ${CMAKE_CURRENT_LIST_DIR}/vdev/host.c
-  ${CMAKE_CURRENT_LIST_DIR}/vdev/backend.c
+  ${CMAKE_CURRENT_LIST_DIR}/vdev/backend.c ${CMAKE_CURRENT_LIST_DIR}/vdev/backend_resume.c
+  ${CMAKE_CURRENT_LIST_DIR}/vdev/again.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/chip.c ${CMAKE_CURRENT_LIST_DIR}/vdev/clock.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/implied.c ${CMAKE_CURRENT_LIST_DIR}/vdev/key.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/event.c ${CMAKE_CURRENT_LIST_DIR}/vdev/image.c

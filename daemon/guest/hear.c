@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/guest/cable.h"
+#include "daemon/guest/helper.h"
 #include "daemon/guest/inside.h"
 #include "daemon/worker/spare.h"
 #include "proto/base/cleanup.h"
@@ -181,6 +182,9 @@ static void on_packet(void *context, enum msg_control control, const void *body,
         break;
     case CONTROL_connect_wish:
         guest_on_connect_wish(guest, body);
+        break;
+    case CONTROL_helper_wish:
+        guest_on_helper_wish(guest, body);
         break;
     case CONTROL_ending: /* its exit record says the same */
     default:

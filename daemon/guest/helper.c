@@ -1,4 +1,4 @@
-/* Helpers of a guest: started before its grant, watched, adopted, and ended with it. */
+/* Helpers of a guest: processes that are started, watched, and ended with it. */
 #include "daemon/guest/helper.h"
 
 #include <errno.h>
@@ -23,39 +23,6 @@
 #define TALK_SIZE 4096
 #define LOST_MS   2000  /* from its end to what is said of it */
 #define END_MS    10000 /* to write what it has; then it is killed */
-
-size_t guest_helpers_asked(const struct guest *guest)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; guest->ask != NULL && i < guest->ask->count; i++) {
-        count += guest->ask->items[i].kind == RESOURCE_helper;
-    }
-    return count;
-}
-
-int guest_helpers_check(const struct guest *guest, size_t *bad, struct err *err)
-{
-    for (size_t i = 0; i < guest->ask->count; i++) {
-        const struct wanted *item = &guest->ask->items[i];
-
-        if (item->kind != RESOURCE_helper || ask_is_user(item)) {
-            continue;
-        }
-        *bad = i;
-        if (item->is_kept) {
-            return err_set(err, -EINVAL,
-                           "'%s' lies on a file system that another program or host serves: %s",
-                           ask_path(item),
-                           ask_is_folder(item) ? "such folders cannot be shared"
-                                               : "only 'format raw' and 'format vhd' can be there");
-        }
-        if (!ask_is_folder(item) && strncmp(item->identity, "file:", 5) != 0) {
-            return err_set(err, -EINVAL, "'%s' is not a regular file", ask_path(item));
-        }
-    }
-    return 0;
-}
 
 /* ---- its handles ---- */
 
@@ -138,27 +105,10 @@ static void describe_end(struct helper *helper, char *text, size_t size)
     }
 }
 
-/* The one that we wait for, or all of them. */
-static void tell_asker(struct guest *guest, size_t bad, const struct err *why)
-{
-    const struct helper *helper;
-
-    if (guest->ask == NULL || guest->ask->on_helpers == NULL) {
-        return; /* somebody has refused it meanwhile */
-    }
-    LIST_FOREACH(helper, &guest->helpers, link)
-    {
-        if (why->code == 0 && helper->is_starting) {
-            return;
-        }
-    }
-    take_ptr(guest->ask->on_helpers)(guest, bad, why);
-}
-
 static void fail_start(struct helper *helper, const char *what)
 {
     struct guest *guest = helper->guest;
-    size_t item = helper->item;
+    size_t item = (size_t)helper->item;
     struct err err = {0};
 
     if (helper->is_late) {
@@ -167,23 +117,31 @@ static void fail_start(struct helper *helper, const char *what)
     } else {
         (void)err_set(&err, -EINVAL, "'%s': %s", helper->path, what);
     }
+    if (helper->again != NULL) {
+        helper_again_failed(helper, &err);
+        forget(helper);
+        return;
+    }
     forget(helper);
-    tell_asker(guest, item, &err);
+    helper_asked(guest, item, &err);
 }
 
-void helper_tell_lost(struct helper *helper, const char *what)
+void helper_tell_lost(const struct helper *helper, const char *what)
 {
-    static const char *const effects[] = {[HELPER_IMAGE] = "disk fails",
-                                          [HELPER_FOLDER] = "folder is out of reach",
-                                          [HELPER_NETWORK] = "link is down"};
+    static const char *const effects[] = {[HELPER_IMAGE] = "disk fails from now on",
+                                          [HELPER_FOLDER] = "folder is out of reach from now on",
+                                          [HELPER_NETWORK] = "link is down from now on"};
+    static const char *const waits[] = {[HELPER_IMAGE] = "disk waits for another one",
+                                        [HELPER_FOLDER] = "folder waits for another one",
+                                        [HELPER_NETWORK] = "link is down until there is another"};
+    bool is_followed = helper->item >= 0;
     struct guest *guest = helper->guest;
     char text[STORE_MESSAGE_SIZE];
 
-    (void)snprintf(
-        text, sizeof(text),
-        "the helper (pid %d) of '%s' is gone: %s; its %s from now on, until the guest is "
-        "started anew",
-        helper->pid, helper->path, what, effects[helper->kind]);
+    (void)snprintf(text, sizeof(text), "the helper (pid %d) of '%s' is gone: %s; its %s%s",
+                   helper->pid, helper->path, what,
+                   is_followed ? waits[helper->kind] : effects[helper->kind],
+                   is_followed ? "" : ", until the guest is started anew");
     log_warn("guest: helper lost guest=%s why=\"%s\"", guest->name, text);
     guest_tell(guest, WHAT_helper_lost, text, 0);
 }
@@ -195,6 +153,29 @@ static void on_lost(uv_timer_t *timer)
 
     helper_tell_lost(helper, helper->said);
     forget(helper);
+}
+
+void helper_tell_now(struct helper *helper)
+{
+    on_lost(&helper->timer);
+}
+
+/* Its guest lives, as far as is known. */
+static void lose(struct helper *helper, const char *what)
+{
+    struct guest *guest = helper->guest;
+    int64_t item = helper->item;
+
+    if (helper->kind != HELPER_IMAGE && !helper_again_is_wished(guest, item)) {
+        (void)snprintf(helper->said, sizeof(helper->said), "%s", what);
+        helper->is_over = true;
+        (void)uv_poll_stop(&helper->life);
+        (void)uv_timer_start(&helper->timer, on_lost, LOST_MS, 0); /* cannot fail */
+        return;
+    }
+    helper_tell_lost(helper, what);
+    forget(helper);
+    helper_again_gone(guest, item);
 }
 
 static void on_gone(uv_poll_t *poll_handle, int status, int events)
@@ -209,20 +190,18 @@ static void on_gone(uv_poll_t *poll_handle, int status, int events)
         return;
     }
     describe_end(helper, what, sizeof(what));
-    (void)store_helper_end(helper->guests->env.store, helper->instance, helper->pid, NULL);
+    if (helper->guest != NULL && helper->item >= 0) {
+        (void)store_helper_lose(helper->guests->env.store, helper->instance, helper->pid, NULL);
+    } else {
+        (void)store_helper_end(helper->guests->env.store, helper->instance, helper->pid, NULL);
+    }
     crash_point("end of a helper written"); /* who finds the row again finds no such process */
     if (helper->guest == NULL) {
         forget(helper);
     } else if (helper->is_starting) {
         fail_start(helper, what);
-    } else if (helper->kind != HELPER_IMAGE) {
-        (void)snprintf(helper->said, sizeof(helper->said), "%s", what);
-        helper->is_over = true;
-        (void)uv_poll_stop(&helper->life);
-        (void)uv_timer_start(&helper->timer, on_lost, LOST_MS, 0); /* cannot fail */
     } else {
-        helper_tell_lost(helper, what);
-        forget(helper);
+        lose(helper, what);
     }
 }
 
@@ -245,6 +224,7 @@ void helper_end(struct helper *helper)
         return;
     }
     leave_list(helper);
+    helper->again = NULL;
     LIST_INSERT_HEAD(&helper->guests->ending, helper, link);
     helper->is_listed = true;
     stop_talk(helper);
@@ -278,8 +258,19 @@ struct helper *helper_make(struct guests *guests, struct guest *guest, int64_t i
     helper->guests = guests;
     helper->guest = guest;
     helper->instance = instance;
+    helper->item = -1;
     helper->pidfd = helper->talk_fd = helper->words_fd = -1;
     return helper;
+}
+
+void helper_unmake(struct helper *helper)
+{
+    if (helper != NULL) {
+        cleanup_close(&helper->pidfd);
+        cleanup_close(&helper->words_fd);
+        free(helper->name);
+        free(helper);
+    }
 }
 
 int helper_watch(struct helper *helper, struct err *err)
@@ -313,7 +304,11 @@ static void on_talk(uv_poll_t *poll_handle, int status, int events)
         helper->is_starting = false;
         helper->said[0] = '\0';
         stop_talk(helper);
-        tell_asker(helper->guest, 0, &none);
+        if (helper->again != NULL) {
+            helper_again_serves(helper);
+        } else {
+            helper_asked(helper->guest, 0, &none);
+        }
     } else if (is_over) {
         (void)uv_poll_stop(&helper->talk);
     }
@@ -321,11 +316,16 @@ static void on_talk(uv_poll_t *poll_handle, int status, int events)
 
 /* What was born is written down, and then let go. One that is watched already is ended otherwise.
  */
-static int begin(struct helper *helper, struct helper_born *born, struct err *err)
+static int let_run(struct helper *helper, struct helper_born *born, struct err *err)
 {
     struct process_id id = {0};
-    struct store_helper row = {.pid = born->pid, .path = helper->name};
+    struct store_helper row = {.item = helper->item,
+                               .pid = born->pid,
+                               .path = helper->name,
+                               .is_writable = helper->is_writable};
     int r;
+
+    (void)snprintf(row.format, sizeof(row.format), "%s", helper->format);
 
     helper->pid = born->pid;
     helper->pidfd = born->pidfd;
@@ -351,73 +351,37 @@ static int begin(struct helper *helper, struct helper_born *born, struct err *er
     return r;
 }
 
-static int start_one(struct guest *guest, size_t index, struct err *err)
+int helper_begin(struct helper *helper, int *source_fd, int *socket_fd, struct err *err)
 {
-    struct wanted *item = &guest->ask->items[index];
-    bool is_image = !ask_is_folder(item) && !ask_is_user(item);
-    const char *name = is_image ? ask_path(item) : item->id;
-    struct helper *helper = helper_make(guest->all, guest, guest->instance.id, name);
-    struct helper_request request = {.is_writable = item->is_writable,
+    const struct guest *guest = helper->guest;
+    struct helper_request request = {.kind = helper->kind,
+                                     .format = helper->kind == HELPER_IMAGE ? helper->format : NULL,
+                                     .is_writable = helper->is_writable,
                                      .reaches_host = guest->all->env.user_network_host,
                                      .owner = guest->owner,
-                                     .source_fd = item->fd,
+                                     .source_fd = *source_fd,
                                      .dir_fd = guest->dir_fd,
                                      .cgroup_fd = guest->cgroup_fd};
     struct helper_born born = {.pidfd = -1, .talk_fd = -1, .words_fd = -1, .socket_fd = -1};
-    char format[16];
-    int r;
+    int r = 0;
 
-    if (helper == NULL) {
-        return err_set(err, -ENOMEM, "out of memory");
-    }
-    helper->item = index;
-    request.kind = helper->kind;
-    r = 0;
-    if (helper->kind == HELPER_IMAGE) {
-        (void)snprintf(format, sizeof(format), "%.*s", (int)(strchr(item->id, ':') - item->id),
-                       item->id);
-        request.format = format;
-        /* It locks the image itself, and would meet our lock. Whoever is between is told. */
-        r = file_unlock(item->fd) == 0 ? 0
-                                       : err_sys(err, -errno, "cannot unlock '%s'", helper->path);
+    /* It locks the image itself, and would meet our lock. Whoever is between is told. */
+    if (helper->kind == HELPER_IMAGE && file_unlock(*source_fd) != 0) {
+        r = err_sys(err, -errno, "cannot unlock '%s'", helper->path);
     }
     r = r == 0 ? helper_spawn(&request, &born, err) : r;
     if (r != 0) {
-        free(helper->name);
-        free(helper);
+        helper_unmake(helper);
         return r;
     }
     crash_point("helper made");
-    cleanup_close(&item->fd);
-    item->fd = born.socket_fd;
-    r = begin(helper, &born, err);
+    cleanup_close(source_fd);
+    *socket_fd = born.socket_fd;
+    r = let_run(helper, &born, err);
     if (r != 0 && helper->open_handles == 0) {
-        cleanup_close(&helper->pidfd);
-        cleanup_close(&helper->words_fd);
-        free(helper->name);
-        free(helper);
+        helper_unmake(helper);
     } else if (r != 0) {
         helper_end(helper);
-    }
-    return r;
-}
-
-int guest_helpers_start(struct guest *guest, size_t *bad,
-                        void (*done)(struct guest *guest, size_t bad, const struct err *why),
-                        struct err *err)
-{
-    struct guest_ask *ask = guest->ask;
-    int r = guest_helpers_asked(guest) == 0 ? 1 : 0;
-
-    if (r == 0) {
-        ask->on_helpers = done;
-    }
-    for (size_t i = 0; r == 0 && i < ask->count; i++) {
-        *bad = i;
-        r = ask->items[i].kind == RESOURCE_helper ? start_one(guest, i, err) : 0;
-        if (r != 0) {
-            ask->on_helpers = NULL;
-        }
     }
     return r;
 }
@@ -427,6 +391,9 @@ int guest_helpers_start(struct guest *guest, size_t *bad,
 void guest_helpers_end(struct guest *guest)
 {
     struct helper *helper;
+
+    guest_helpers_again_drop(guest);
+    (void)store_helper_end(guest->all->env.store, guest->instance.id, 0, NULL); /* swept later */
 
     while ((helper = LIST_FIRST(&guest->helpers)) != NULL) {
         helper_end(helper);
@@ -449,6 +416,8 @@ bool guest_helpers_are_ending(const struct guest *guest)
 void guest_helpers_drop(struct guest *guest)
 {
     struct helper *helper;
+
+    guest_helpers_again_drop(guest);
 
     while ((helper = LIST_FIRST(&guest->helpers)) != NULL) {
         forget(helper);

@@ -2,7 +2,8 @@
  *
  * One is made between claim and grant, and belongs to the instance: its row is written before it
  * runs its program, so whoever is qvmd finds it again, and it is ended with its qvm. What ends it
- * earlier is told (event `helper-lost`); its device fails from then on. Loop thread. */
+ * earlier is told (event `helper-lost`); its qvm then wishes for another one, which follows it
+ * (helper_again.c). Loop thread. */
 #ifndef QVM_DAEMON_GUEST_HELPER_H
 #define QVM_DAEMON_GUEST_HELPER_H
 
@@ -33,6 +34,12 @@ void guest_helpers_adopt(struct guest *guest);
 
 /* And end those of dead instances. */
 void guests_helpers_sweep(struct guests *guests);
+
+/* Its qvm has lost one, and the guest could go on with another. What there is of that is forgotten
+ * with guest_helpers_end() and guest_helpers_drop(). */
+struct msg_helper_wish;
+void guest_on_helper_wish(struct guest *guest, const struct msg_helper_wish *wish);
+void guest_helpers_again_drop(struct guest *guest);
 
 /* Its qvm is gone: they end, too, and keep their images until then. */
 void guest_helpers_end(struct guest *guest);

@@ -9,18 +9,23 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 
-/* -ESRCH: it is gone, and so is its row. */
+/* -ESRCH: it is gone, and its row says so. */
 static int find(struct helper *helper, const struct store_helper *row, const char *boot_id,
                 struct err *err)
 {
     struct process_id id = {.pid = row->pid, .start_ticks = row->start_ticks};
     int r;
 
+    helper->item = row->item;
+    helper->is_writable = row->is_writable;
+    (void)snprintf(helper->format, sizeof(helper->format), "%s", row->format);
     helper->pid = row->pid;
     (void)snprintf(id.boot_id, sizeof(id.boot_id), "%s", boot_id);
     r = process_open(&id, &helper->pidfd, err);
     r = r == 0 ? helper_watch(helper, err) : r;
-    if (r == -ESRCH) {
+    if (r == -ESRCH && helper->guest != NULL && helper->item >= 0) {
+        (void)store_helper_lose(helper->guests->env.store, helper->instance, row->pid, NULL);
+    } else if (r == -ESRCH) {
         (void)store_helper_end(helper->guests->env.store, helper->instance, row->pid, NULL);
     }
     return r;
@@ -64,7 +69,11 @@ static void adopt_all(struct guests *guests, struct guest *guest)
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        adopt(guests, guest, &rows[i]);
+        if (rows[i].pid != 0) {
+            adopt(guests, guest, &rows[i]);
+        } else if (guest == NULL) {
+            (void)store_helper_end(guests->env.store, rows[i].instance, 0, NULL);
+        } /* else its qvm wishes for another one */
     }
     store_helpers_free(rows, count);
 }

@@ -15,6 +15,7 @@
 #include "proto/base/pace.h"
 
 struct act;
+struct again;
 struct cable;
 struct dumping;
 struct console_ring;
@@ -36,6 +37,7 @@ struct reader;
 LIST_HEAD(waiter_list, waiter);
 LIST_HEAD(query_list, query);
 LIST_HEAD(act_list, act);
+LIST_HEAD(again_list, again);
 LIST_HEAD(dumping_list, dumping);
 LIST_HEAD(reader_list, reader);
 LIST_HEAD(release_list, guest_release);
@@ -96,6 +98,7 @@ struct guest {
     int dir_fd, cgroup_fd;           /* of the instance; -1: none */
     struct guest_ask *ask;           /* its qvm asked and has no answer yet */
     struct helper_list helpers;      /* of the live instance */
+    struct again_list agains;        /* that follow them */
     struct hand *receiver;           /* that receives what its qvm sent */
     struct {
         struct hand *hand; /* that connects; NULL: none does */

@@ -20,11 +20,20 @@ int store_helper_put(struct store *store, int64_t instance, const struct store_h
                      struct err *err)
 {
     return change(store,
-                  "INSERT INTO helper(instance, pid, start_ticks, path)"
-                  " VALUES(?1, ?2, ?3, ?4)",
-                  BIND(SQL_INT(instance), SQL_INT(helper->pid),
-                       SQL_INT((int64_t)helper->start_ticks), SQL_TEXT(helper->path)),
+                  "INSERT INTO helper(instance, item, pid, start_ticks, path, format, is_writable)"
+                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(instance, item)"
+                  " DO UPDATE SET pid = ?3, start_ticks = ?4, path = ?5, format = ?6,"
+                  " is_writable = ?7",
+                  BIND(SQL_INT(instance), SQL_INT(helper->item), SQL_INT(helper->pid),
+                       SQL_INT((int64_t)helper->start_ticks), SQL_TEXT(helper->path),
+                       SQL_TEXT(helper->format), SQL_INT(helper->is_writable)),
                   err);
+}
+
+int store_helper_lose(struct store *store, int64_t instance, pid_t pid, struct err *err)
+{
+    return change(store, "UPDATE helper SET pid = 0 WHERE instance = ?1 AND pid = ?2",
+                  BIND(SQL_INT(instance), SQL_INT(pid)), err);
 }
 
 int store_helper_end(struct store *store, int64_t instance, pid_t pid, struct err *err)
@@ -49,17 +58,22 @@ static int on_helper(void *data, const struct store_row *row)
     }
     list->helpers = grown;
     grown += list->count;
+    *grown = (struct store_helper){0};
     grown->pid = (pid_t)store_row_int(row, 0);
     grown->start_ticks = (uint64_t)store_row_int(row, 1);
     grown->path = strdup(store_row_text(row, 2));
     grown->instance = store_row_int(row, 3);
     (void)snprintf(grown->boot_id, sizeof(grown->boot_id), "%s", store_row_text(row, 4));
+    grown->item = store_row_int(row, 5);
+    (void)snprintf(grown->format, sizeof(grown->format), "%s", store_row_text(row, 6));
+    grown->is_writable = store_row_int(row, 7) != 0;
     list->count += grown->path != NULL;
     return grown->path != NULL ? 0 : -ENOMEM;
 }
 
 static const char SQL_LIST[] =
-    "SELECT helper.pid, helper.start_ticks, path, instance, boot_id FROM helper JOIN instance"
+    "SELECT helper.pid, helper.start_ticks, path, instance, boot_id, item, format, is_writable"
+    " FROM helper JOIN instance"
     " ON instance.id = helper.instance"
     " WHERE iif(?1 = 0, instance.ended IS NOT NULL, instance.id = ?1)";
 

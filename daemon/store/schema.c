@@ -123,6 +123,24 @@ static const char VERSION_7[] = "CREATE TABLE helper("
                                 " PRIMARY KEY(instance, pid)"
                                 ") STRICT, WITHOUT ROWID;";
 
+/* What a vdev's helper serves, by the item of the ask, so that another one can follow it. Of those
+ * that are there nobody knows it: they have numbers of their own, and no format. */
+static const char VERSION_8[] = "ALTER TABLE helper RENAME TO helper_7;"
+                                "CREATE TABLE helper("
+                                " instance INTEGER NOT NULL REFERENCES instance(id)"
+                                " ON DELETE CASCADE,"
+                                " item INTEGER NOT NULL,"
+                                " pid INTEGER NOT NULL,"
+                                " start_ticks INTEGER NOT NULL,"
+                                " path TEXT NOT NULL,"
+                                " format TEXT NOT NULL,"
+                                " is_writable INTEGER NOT NULL,"
+                                " PRIMARY KEY(instance, item)"
+                                ") STRICT, WITHOUT ROWID;"
+                                "INSERT INTO helper SELECT instance, -pid, pid, start_ticks, path,"
+                                " '', 0 FROM helper_7;"
+                                "DROP TABLE helper_7;";
+
 const char *const store_migrations[] = {VERSION_1, VERSION_2, VERSION_3, VERSION_4,
-                                        VERSION_5, VERSION_6, VERSION_7};
+                                        VERSION_5, VERSION_6, VERSION_7, VERSION_8};
 const size_t store_migration_count = ARRAY_LEN(store_migrations);

@@ -209,18 +209,26 @@ int store_devices_list(struct store *store, struct store_device **devices, size_
 
 /* ---- processes that serve images beside a qvm ---- */
 
+#define STORE_FORMAT_SIZE 16
+
 struct store_helper {
-    pid_t pid;
-    uint64_t start_ticks; /* as of an instance, whose boot id it has */
-    char *path;           /* of the image */
-    int64_t instance;     /* these two are read, and not written */
+    int64_t item;                   /* of the ask; negative: an earlier version did not write it */
+    pid_t pid;                      /* 0: it has ended, and another one is to follow */
+    uint64_t start_ticks;           /* as of an instance, whose boot id it has */
+    char *path;                     /* of the image */
+    char format[STORE_FORMAT_SIZE]; /* how it serves that; empty: nobody knows */
+    bool is_writable;
+    int64_t instance; /* these two are read, and not written */
     char boot_id[STORE_BOOT_ID_SIZE];
 };
 
-/* Before it runs its program. */
+/* Before it runs its program; in the place of one that has ended. */
 int store_helper_put(struct store *store, int64_t instance, const struct store_helper *helper,
                      struct err *err);
-/* It has ended; one that is not there has, too. */
+/* It has ended, and another one may follow: its row stays, without a process. */
+int store_helper_lose(struct store *store, int64_t instance, pid_t pid, struct err *err);
+/* It has ended, and none follows; 0: all of the instance that have. One that is not there has, too.
+ */
 int store_helper_end(struct store *store, int64_t instance, pid_t pid, struct err *err);
 /* Those of an instance, or (0) of all that have ended; to be freed by store_helpers_free(). */
 int store_helpers_list(struct store *store, int64_t instance, struct store_helper **helpers,

@@ -6,7 +6,9 @@
  * its way; and a driver that writes nonsense into the guest's ring never reaches it.
  *
  * What it says is a stranger's: what it gave back is checked, and whatever it writes where, it can
- * spoil transfers alone. When it is gone, every transfer fails with EIO, and so do later ones.
+ * spoil transfers alone. When it is gone, another one may follow (helper_follow.c): transfers wait
+ * for that, what was on its way is asked again, and what was acknowledged and not flushed since is
+ * written again (helper_log.c). When none follows, every transfer fails with EIO.
  *
  * One thread hears it; a transfer takes one of HELPER_SLOTS places, and others wait for theirs. */
 #include <errno.h>
@@ -65,39 +67,44 @@ static uint32_t type_of(const struct image_request *request)
     return types[request->kind];
 }
 
-/* Its data, or the range that it is about: bytes of the descriptor. */
-static uint32_t fill_slot(struct helper *helper, uint16_t at, const struct image_request *request)
+/* What is asked, as only we can change it; its data is in its place then. */
+static void fill_slot(struct helper *helper, uint16_t at, const struct image_request *request)
 {
-    struct helper_slot *slot = &helper->shared->slots[at];
+    struct helper_issued *issued = &helper->issued[at];
     uint64_t all = image_is_punch(request) ? request->left : request->step;
-    bool has_range = image_is_punch(request) || request->kind == VDEV_IO_FILL;
     uint32_t size = least(all, image_is_punch(request) ? PUNCH_MAX : HELPER_SLOT_SIZE);
 
-    *slot = (struct helper_slot){.type = type_of(request), .status = UINT8_MAX};
-    helper->sizes[at] = size;
-    if (has_range) {
-        slot->range_sector = request->offset / SECTOR;
-        slot->range_count = size / SECTOR;
-        slot->range_flags = request->kind == VDEV_IO_ZERO ? RANGE_UNMAP : 0;
-        return sizeof(slot->range_sector) + 2 * sizeof(uint32_t);
+    *issued = (struct helper_issued){.slot = {.type = type_of(request)},
+                                     .size = request->kind == VDEV_IO_FLUSH ? 0 : size,
+                                     .has_data = request->kind == VDEV_IO_WRITE};
+    if (image_is_punch(request) || request->kind == VDEV_IO_FILL) {
+        issued->slot.range_sector = request->offset / SECTOR;
+        issued->slot.range_count = size / SECTOR;
+        issued->slot.range_flags = request->kind == VDEV_IO_ZERO ? RANGE_UNMAP : 0;
+    } else if (request->kind != VDEV_IO_FLUSH) {
+        issued->slot.sector = request->offset / SECTOR;
     }
-    slot->sector = request->kind == VDEV_IO_FLUSH ? 0 : request->offset / SECTOR;
     if (request->kind == VDEV_IO_WRITE) {
         copy(request, helper->shared->data[at], size, false);
     }
-    return request->kind == VDEV_IO_FLUSH ? 0 : size;
 }
 
-static void put(struct helper *helper, uint16_t at, const struct image_request *request)
+/* What was issued becomes the ring's next chain. */
+static void put(struct helper *helper, uint16_t at)
 {
     struct helper_shared *shared = helper->shared;
     struct helper_slot *slot = &shared->slots[at];
+    const struct helper_issued *issued = &helper->issued[at];
     struct helper_descriptor *chain = &shared->descriptors[3 * at];
     uint16_t first = (uint16_t)(3 * at);
-    uint32_t size = fill_slot(helper, at, request);
-    bool is_read = request->kind == VDEV_IO_READ;
-    bool is_data = is_read || request->kind == VDEV_IO_WRITE;
+    bool is_read = issued->slot.type == T_IN, is_data = is_read || issued->has_data;
+    uint32_t size = is_data                        ? issued->size
+                    : issued->slot.type == T_FLUSH ? 0
+                                                   : sizeof(uint64_t) + 2 * sizeof(uint32_t);
 
+    *slot = issued->slot;
+    slot->status = UINT8_MAX;
+    helper->sizes[at] = issued->size;
     chain[0] = (struct helper_descriptor){helper_address(helper, &slot->type), 2 * sizeof(uint64_t),
                                           DESC_NEXT, (uint16_t)(first + (size > 0 ? 1 : 2))};
     chain[1] = (struct helper_descriptor){
@@ -109,15 +116,93 @@ static void put(struct helper *helper, uint16_t at, const struct image_request *
     helper->is_filled = true;
 }
 
-static void start_waiting(struct helper *helper)
+static uint16_t take_slot(struct helper *helper, uint16_t index)
 {
-    while (!helper->is_lost && helper->waiting.count > 0 && helper->unused_count > 0) {
-        uint16_t at = helper->unused[--helper->unused_count];
-        uint16_t index = image_list_pop(&helper->waiting);
+    uint16_t at = helper->unused[--helper->unused_count];
 
-        helper->requests[at] = index;
-        helper->is_used[at] = true;
-        put(helper, at, &helper->image->requests[index]);
+    helper->requests[at] = index;
+    helper->is_used[at] = true;
+    return at;
+}
+
+static void flush_log(struct helper *helper)
+{
+    uint16_t at = take_slot(helper, HELPER_OWN_FLUSH);
+
+    helper->issued[at] = (struct helper_issued){.slot = {.type = T_FLUSH}};
+    helper_log_cover(&helper->log, at);
+    put(helper, at);
+}
+
+/* One at a time, since later ones may be about the same sectors; false: all are written. */
+static bool replay(struct helper *helper)
+{
+    const struct helper_issued *issued;
+    uint16_t at;
+
+    if (helper->unused_count < HELPER_SLOTS) {
+        return true;
+    }
+    issued = helper_log_next(&helper->log);
+    if (issued == NULL) {
+        return false;
+    }
+    at = take_slot(helper, HELPER_REPLAY);
+    helper->issued[at] = *issued;
+    if (issued->has_data) {
+        memcpy(helper->shared->data[at], issued + 1, issued->size);
+    }
+    put(helper, at);
+    return true;
+}
+
+static bool is_change(const struct image_request *request)
+{
+    return request->kind != VDEV_IO_READ && request->kind != VDEV_IO_FLUSH;
+}
+
+/* Whether the log has room for it. */
+static bool has_room(struct helper *helper, const struct image_request *request)
+{
+    return !is_change(request) ||
+           helper_log_reserve(&helper->log, request->kind == VDEV_IO_WRITE
+                                                ? least(request->step, HELPER_SLOT_SIZE)
+                                                : 0);
+}
+
+static void end_step(struct helper *helper, uint16_t index, int64_t n);
+
+void helper_start_waiting(struct helper *helper)
+{
+    if (helper->is_lost) {
+        return;
+    }
+    if (helper->is_replaying) {
+        helper->is_replaying = replay(helper);
+    }
+    while (!helper->is_replaying && !helper->is_held && helper->waiting.count > 0 &&
+           helper->unused_count > 0) {
+        uint16_t index = helper->waiting.at[helper->waiting.first], at;
+        const struct image_request *request = &helper->image->requests[index];
+
+        if (!has_room(helper, request)) {
+            break; /* until it was flushed */
+        }
+        (void)image_list_pop(&helper->waiting);
+        if (request->kind == VDEV_IO_FLUSH && helper->has_failed) {
+            helper->has_failed = false;
+            end_step(helper, index, -EIO);
+            continue;
+        }
+        at = take_slot(helper, index);
+        fill_slot(helper, at, request);
+        if (request->kind == VDEV_IO_FLUSH) {
+            helper_log_cover(&helper->log, at);
+        }
+        put(helper, at);
+    }
+    if (!helper->is_replaying && helper->unused_count > 0 && helper_log_wants_flush(&helper->log)) {
+        flush_log(helper);
     }
 }
 
@@ -134,8 +219,8 @@ static void helper_start(struct image *image, uint16_t index)
     struct helper *helper = image->engine;
 
     image_list_push(&helper->waiting, index);
-    start_waiting(helper);
-    if (helper->is_lost) {
+    helper_start_waiting(helper);
+    if (helper->is_over) {
         helper_wake(helper);
     }
 }
@@ -159,22 +244,58 @@ static void end_step(struct helper *helper, uint16_t index, int64_t n)
     }
 }
 
-static void end_slot(struct helper *helper, uint16_t at)
+/* What the log has to know of it. */
+static void note(struct helper *helper, uint16_t at, bool is_done)
+{
+    const struct helper_issued *issued = &helper->issued[at];
+    bool is_change = issued->slot.type != T_IN && issued->slot.type != T_FLUSH;
+
+    if (is_change) {
+        helper_log_release(&helper->log, issued);
+    }
+    if (is_change && is_done) {
+        helper_log_add(&helper->log, issued, helper->shared->data[at]);
+    }
+    if (issued->slot.type == T_FLUSH && is_done) {
+        helper_log_covered(&helper->log, at);
+    } else if (issued->slot.type == T_FLUSH) {
+        helper_log_fini(&helper->log); /* nobody knows what is on the disk */
+    }
+}
+
+/* One of ours; false: it cannot go on. */
+static bool end_own(struct helper *helper, uint16_t at, bool is_done)
+{
+    if (helper->requests[at] == HELPER_OWN_FLUSH) {
+        note(helper, at, is_done);
+        helper->has_failed = helper->has_failed || !is_done;
+        return true;
+    }
+    return is_done;
+}
+
+static bool end_slot(struct helper *helper, uint16_t at)
 {
     const struct helper_shared *shared = helper->shared;
     uint16_t index = helper->requests[at];
-    const struct image_request *request = &helper->image->requests[index];
+    const struct image_request *request;
     uint8_t status = __atomic_load_n(&shared->slots[at].status, __ATOMIC_RELAXED);
     int64_t n = status == S_OK       ? (int64_t)helper->sizes[at]
                 : status == S_UNSUPP ? -EOPNOTSUPP
                                      : -EIO;
 
+    helper->is_used[at] = false;
+    helper->unused[helper->unused_count++] = at;
+    if (index >= VDEV_IO_MAX) {
+        return end_own(helper, at, status == S_OK);
+    }
+    request = &helper->image->requests[index];
+    note(helper, at, status == S_OK);
     if (n > 0 && request->kind == VDEV_IO_READ && !request->is_dropped) {
         copy(request, helper->shared->data[at], helper->sizes[at], true);
     }
-    helper->is_used[at] = false;
-    helper->unused[helper->unused_count++] = at;
     end_step(helper, index, n);
+    return true;
 }
 
 /* What it has given back; false: nonsense. */
@@ -192,29 +313,62 @@ static bool reap(struct helper *helper)
         if (id % 3 != 0 || id / 3 >= HELPER_SLOTS || !helper->is_used[id / 3]) {
             return false;
         }
-        end_slot(helper, (uint16_t)(id / 3));
+        if (!end_slot(helper, (uint16_t)(id / 3))) {
+            helper->is_over = true; /* what was acknowledged cannot be written again */
+            return false;
+        }
     }
-    start_waiting(helper);
+    helper_start_waiting(helper);
     helper_submit(helper->image);
     return true;
 }
 
-/* Nobody answers any more. What is in its memory is nobody's business from now on. */
-static void fail_all(struct helper *helper)
+/* What is on its way waits again; what is in its memory is nobody's business from now on. */
+static void take_back(struct helper *helper)
 {
-    helper->is_lost = true;
-    for (uint16_t at = 0; at < HELPER_SLOTS; at++) {
-        if (helper->is_used[at]) {
-            helper->is_used[at] = false;
-            end_step(helper, helper->requests[at], -EIO);
+    helper->unused_count = 0;
+    for (uint16_t at = HELPER_SLOTS; at-- > 0;) {
+        if (helper->is_used[at] && helper->requests[at] < VDEV_IO_MAX) {
+            image_list_push(&helper->waiting, helper->requests[at]);
         }
+        helper->is_used[at] = false;
+        helper->unused[helper->unused_count++] = at;
     }
+    helper_log_lose(&helper->log);
+}
+
+void helper_fail_all(struct helper *helper)
+{
+    helper->is_lost = helper->is_over = true;
+    helper->image->is_parked = false;
+    take_back(helper);
     while (helper->waiting.count > 0) {
         end_step(helper, image_list_pop(&helper->waiting), -EIO);
     }
 }
 
-static void tell_ended(struct helper *helper)
+static bool can_be_followed(const struct helper *helper)
+{
+    return !helper->is_over && helper->on_lost != NULL &&
+           (helper->image->facts.is_read_only || helper->log.halves[1] != NULL);
+}
+
+static void lose(struct helper *helper)
+{
+    bool is_first = !helper->is_lost;
+
+    if (!can_be_followed(helper)) {
+        helper_fail_all(helper);
+        return;
+    }
+    helper->is_lost = helper->image->is_parked = true;
+    take_back(helper);
+    if (is_first) {
+        helper->on_lost(helper->context);
+    }
+}
+
+void helper_tell_ended(struct helper *helper)
 {
     uint64_t one = 1;
 
@@ -236,14 +390,14 @@ static void hear(struct helper *helper)
     (void)!read(helper->call_fd, &count, sizeof(count));
     (void)!read(helper->work_fd, &count, sizeof(count));
     (void)pthread_mutex_lock(&helper->image->lock);
-    if (!helper->is_lost && !reap(helper)) {
-        helper->is_lost = true;
-    }
     /* Nothing is due on the socket: whatever comes, it is its end. */
-    if (helper->is_lost || read(helper->vhost.fd, &byte, 1) >= 0 || errno != EAGAIN) {
-        fail_all(helper);
+    if (helper->is_over) {
+        helper_fail_all(helper);
+    } else if (!helper->is_lost &&
+               (!reap(helper) || read(helper->vhost.fd, &byte, 1) >= 0 || errno != EAGAIN)) {
+        lose(helper);
     }
-    tell_ended(helper);
+    helper_tell_ended(helper);
     (void)pthread_mutex_unlock(&helper->image->lock);
 }
 
@@ -277,9 +431,19 @@ static bool helper_has_ended(const struct image *image)
 
 static void helper_reap(struct image *image)
 {
+    struct helper *helper = image->engine;
     uint64_t count;
 
     (void)!read(image->event_fd, &count, sizeof(count)); /* empty: nothing is new */
+    for (uint32_t left = image->is_dropping ? helper->waiting.count : 0; left > 0; left--) {
+        uint16_t index = image_list_pop(&helper->waiting);
+
+        if (image->requests[index].is_dropped) { /* there may be no helper for long */
+            end_step(helper, index, -EIO);
+        } else {
+            image_list_push(&helper->waiting, index);
+        }
+    }
 }
 
 static void helper_wait(struct image *image, uint64_t deadline_ns)

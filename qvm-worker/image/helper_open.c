@@ -39,6 +39,7 @@ void helper_close(struct image *image)
     cleanup_close(&helper->call_fd);
     cleanup_close(&helper->work_fd);
     cleanup_close(&helper->epoll_fd);
+    helper_log_fini(&helper->log);
     (void)pthread_cond_destroy(&helper->ended);
     free(helper);
     image->engine = NULL;
@@ -62,7 +63,7 @@ static int make_memory(struct helper *helper, struct err *err)
     return 0;
 }
 
-static int watch(const struct helper *helper, int fd, uint32_t how)
+int helper_watch(const struct helper *helper, int fd, uint32_t how)
 {
     struct epoll_event event = {.events = how, .data = {.fd = fd}};
 
@@ -82,22 +83,22 @@ static int make_events(struct helper *helper, struct err *err)
         helper->image->event_fd < 0 || helper->epoll_fd < 0) {
         return err_sys(err, -errno, "no descriptor for an image");
     }
-    r = watch(helper, helper->call_fd, EPOLLIN);
-    r = r == 0 ? watch(helper, helper->work_fd, EPOLLIN) : r;
+    r = helper_watch(helper, helper->call_fd, EPOLLIN);
+    r = r == 0 ? helper_watch(helper, helper->work_fd, EPOLLIN) : r;
     /* once: after its end it would be ready for ever */
-    r = r == 0 ? watch(helper, helper->vhost.fd, EPOLLIN | EPOLLRDHUP | EPOLLET) : r;
+    r = r == 0 ? helper_watch(helper, helper->vhost.fd, EPOLLIN | EPOLLRDHUP | EPOLLET) : r;
     return r == 0 ? 0 : err_sys(err, r, "no descriptor for an image");
 }
 
 /* What the disk is, as the helper says. */
-static int read_facts(struct helper *helper, struct vdev_image *facts, struct err *err)
+int helper_read_facts(struct vhost *vhost, struct vdev_image *facts, struct err *err)
 {
     uint8_t config[CONFIG_SIZE];
     uint64_t sectors;
     uint32_t block;
-    int r = vhost_read_config(&helper->vhost, config, sizeof(config));
+    int r = vhost_read_config(vhost, config, sizeof(config));
 
-    if (r != 0 || (helper->vhost.features & F_VERSION_1) == 0) {
+    if (r != 0 || (vhost->features & F_VERSION_1) == 0) {
         return err_set(err, -EPROTO, "what its helper serves is no disk");
     }
     memcpy(&sectors, config, sizeof(sectors));
@@ -114,7 +115,7 @@ static int read_facts(struct helper *helper, struct vdev_image *facts, struct er
     return 0;
 }
 
-static int begin(struct helper *helper, struct err *err)
+int helper_take_on(struct helper *helper, struct vhost *vhost, struct err *err)
 {
     struct helper_shared *shared = helper->shared;
     const struct vhost_region region = {HELPER_START, sizeof(*shared), 0};
@@ -125,10 +126,10 @@ static int begin(struct helper *helper, struct err *err)
                                       .kick_fd = helper->kick_fd,
                                       .call_fd = helper->call_fd};
     uint64_t features = F_VERSION_1 | F_FLUSH | F_DISCARD | F_WRITE_ZEROES | F_RO;
-    int r = vhost_set_memory(&helper->vhost, &region, 1, helper->memory_fd);
+    int r = vhost_set_memory(vhost, &region, 1, helper->memory_fd);
 
-    r = r == 0 ? vhost_set_features(&helper->vhost, helper->vhost.features & features) : r;
-    r = r == 0 ? vhost_start(&helper->vhost, &queue) : r;
+    r = r == 0 ? vhost_set_features(vhost, vhost->features & features) : r;
+    r = r == 0 ? vhost_start(vhost, &queue) : r;
     return r == 0 ? 0 : err_sys(err, r, "its helper does not take it on");
 }
 
@@ -164,6 +165,7 @@ int helper_open(struct image *image, const struct image_spec *spec, struct err *
                               .work_fd = -1,
                               .epoll_fd = -1,
                               .on_thread = spec->on_thread,
+                              .on_lost = spec->on_lost,
                               .context = spec->context};
     image->engine = helper;
     (void)pthread_cond_init(&helper->ended, NULL); /* cannot fail for a plain one */
@@ -173,8 +175,12 @@ int helper_open(struct image *image, const struct image_spec *spec, struct err *
     r = vhost_init(&helper->vhost, take_fd(&image->fd), err);
     r = r == 0 ? make_memory(helper, err) : r;
     r = r == 0 ? make_events(helper, err) : r;
-    r = r == 0 ? read_facts(helper, &image->facts, err) : r;
-    r = r == 0 ? begin(helper, err) : r;
+    r = r == 0 ? helper_read_facts(&helper->vhost, &image->facts, err) : r;
+    r = r == 0 ? helper_take_on(helper, &helper->vhost, err) : r;
+    if (r == 0 && spec->on_lost != NULL && !spec->is_read_only) {
+        r = helper_log_init(&helper->log);
+        r = r == 0 ? 0 : err_sys(err, r, "no memory for an image");
+    }
     r = r == 0 ? start_thread(helper, err) : r;
     if (r != 0) {
         helper_close(image);

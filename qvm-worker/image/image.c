@@ -395,7 +395,7 @@ static int finish(struct image *image, uint64_t deadline_ns)
 {
     image->ops->submit(image);
     image->ops->reap(image);
-    while (image->flying > 0 || image->waiting.count > 0) {
+    while (!image->is_parked && (image->flying > 0 || image->waiting.count > 0)) {
         if (deadline_ns != 0 && now_ns() >= deadline_ns) {
             return -ETIMEDOUT;
         }

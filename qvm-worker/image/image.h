@@ -48,6 +48,9 @@ struct image_spec {
 
     /* The first act of each thread: its door. NULL: none. */
     int (*on_thread)(void *context, struct err *err);
+    /* Its helper is gone: image_follow() is to follow. Any thread; it may not call the image. NULL:
+     * no helper follows another. */
+    void (*on_lost)(void *context);
     void *context;
 };
 
@@ -63,6 +66,17 @@ const struct vdev_image *image_facts(const struct image *image);
  * -EINVAL: it is smaller than before, or no multiple of a sector: nothing changed. `path` is for
  * the words. No transfer is begun meanwhile. */
 int image_grow(struct image *image, const char *path, uint64_t *size, struct err *err);
+
+/* Go on with another helper, which `fd` (taken) is a connection to; -1: there will be none, and all
+ * transfers fail from now on. What was on its way is asked again, and what the last helper may not
+ * have brought to the disk is written again, before anything else. On failure it waits for yet
+ * another one. Nothing happens to an image that has not lost its helper. One thread at a time. */
+int image_follow(struct image *image, int fd, struct err *err);
+
+/* Between two helpers no transfer ends, and the functions below that wait do not wait for that.
+ * Nothing goes on as long as the image is held, whoever comes meanwhile; or fail what waits. */
+void image_hold(struct image *image, bool is_held);
+void image_fail_parked(struct image *image);
 
 /* "io_uring", "threads", or "helper". */
 const char *image_engine(const struct image *image);

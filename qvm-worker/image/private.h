@@ -60,6 +60,7 @@ struct image {
     struct image_list kept;         /* that failed, and are tried again */
     enum image_keep keep;
     bool is_dropping;            /* nothing that waits is begun */
+    bool is_parked;              /* nor ends: between two helpers */
     bool is_flying[VDEV_IO_MAX]; /* an engine has it */
     uint32_t flying;             /* so many */
     uint32_t dropped;            /* of them, nobody wants so many */

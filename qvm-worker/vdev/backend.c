@@ -49,6 +49,7 @@ int vdev_host_read_backend(struct vdev_slot *slot, const struct vdev_value *valu
             return err_set(err, -ENOMEM, "%s: no memory for a back end", value->where);
         }
         slot->backend->fd = slot->backend->work_fd = slot->backend->vhost.fd = -1;
+        slot->backend->fresh.fd = -1;
     }
     slot->backend_need =
         (struct vdev_host_need){.kind = is_folder ? VDEV_HOST_NEED_HELPER : VDEV_HOST_NEED_BACKEND,
@@ -81,12 +82,12 @@ static uint32_t list_regions(const struct memory *memory, struct vhost_region *l
     return count;
 }
 
-static int show_memory(struct vdev_slot *slot, struct err *err)
+static int show_memory(const struct vdev_slot *slot, struct vhost *vhost, struct err *err)
 {
     const struct memory *memory = slot->host->env.memory;
     struct vhost_region list[REGIONS_MOST];
     uint32_t count = list_regions(memory, list);
-    int r = vhost_set_memory(&slot->backend->vhost, list, count, memory_fd(memory));
+    int r = vhost_set_memory(vhost, list, count, memory_fd(memory));
 
     if (r == -E2BIG) {
         return err_set(
@@ -114,7 +115,7 @@ int vdev_host_open_backend(struct vdev_slot *slot, struct err *err)
     backend->work_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     r = backend->work_fd >= 0 ? vhost_init(&backend->vhost, take_fd(&backend->fd), err)
                               : err_sys(err, -errno, "no descriptor");
-    r = r == 0 ? show_memory(slot, err) : r;
+    r = r == 0 ? show_memory(slot, &backend->vhost, err) : r;
     if (r != 0) {
         (void)err_prefix(err, "%s: '%s': ", slot->backend_need.where, slot->backend_need.path);
         return r;
@@ -138,6 +139,7 @@ void vdev_host_close_backend(struct vdev_slot *slot)
         (void)pthread_cond_destroy(&backend->changed); /* nobody waits: no vCPU runs */
     }
     vhost_fini(&backend->vhost);
+    vhost_fini(&backend->fresh);
     cleanup_close(&backend->fd);
     cleanup_close(&backend->work_fd);
     free(backend);
@@ -214,6 +216,9 @@ static void start_queue(struct slot_backend *backend, const struct backend_wish 
     place.base = backend->bases[i];
     if (is_any_running(backend) || vhost_set_features(&backend->vhost, wish->features) == 0) {
         (void)vhost_start(&backend->vhost, &place); /* who fails is lost */
+        if (backend->is_resuming) {
+            vdev_host_nudge(&place);
+        }
     }
     backend->is_running[i] = true;
 }
@@ -243,37 +248,90 @@ static void fulfil(struct vdev_slot *slot, const struct backend_wish *wish)
     }
 }
 
-static void tell_lost(struct vdev_slot *slot)
+/* Gone: another one may follow, or the device fails from now on. */
+static void tell_lost(struct vdev_slot *slot, bool is_over)
 {
     log_line(LOG_warn, "vdev: the back end '%s' is gone device=%s", slot->backend_need.path,
              slot->name);
-    vdev_host_ring(slot, slot->backend->lost);
+    if (is_over || !vdev_host_lose_helper(slot)) {
+        vdev_host_ring(slot, slot->backend->lost);
+    }
+}
+
+/* The one that follows takes the place of the one before, which the control thread will close. */
+static bool take_fresh(struct slot_backend *backend)
+{
+    struct vhost before = backend->vhost;
+
+    if (!backend->has_fresh) {
+        return false;
+    }
+    backend->vhost = backend->fresh;
+    backend->fresh = before;
+    backend->has_fresh = backend->is_told = false;
+    return true;
 }
 
 void vdev_host_serve_backend(struct vdev_slot *slot)
 {
     struct slot_backend *backend = slot->backend;
-    bool is_there, is_first;
+    bool is_there, is_first, is_fresh, is_over;
 
     (void)pthread_mutex_lock(&slot->lock);
-    while (backend->done != backend->asked) {
+    is_fresh = take_fresh(backend);
+    while (backend->done != backend->asked || is_fresh) {
         struct backend_wish wish = backend->wish;
         uint64_t serial = backend->asked;
 
         backend->wish.config_size = 0;
         (void)pthread_mutex_unlock(&slot->lock);
+        if (is_fresh) {
+            vdev_host_resume_backend(slot, &wish);
+        }
         fulfil(slot, &wish);
+        is_fresh = backend->is_resuming = false;
         (void)pthread_mutex_lock(&slot->lock);
         backend->done = serial;
         (void)pthread_cond_broadcast(&backend->changed);
     }
     is_there = vhost_is_there(&backend->vhost);
+    is_over = backend->is_over;
     is_first = !is_there && !backend->is_told;
     backend->is_told = !is_there;
     (void)pthread_mutex_unlock(&slot->lock);
     if (is_first) {
-        tell_lost(slot);
+        tell_lost(slot, is_over);
     }
+}
+
+int vdev_host_follow_backend(struct vdev_slot *slot, int fd, struct err *err)
+{
+    struct slot_backend *backend = slot->backend;
+    struct vhost fresh = {.fd = -1};
+    uint64_t one = 1;
+    int r = fd >= 0 ? vhost_init(&fresh, fd, err) : 0;
+
+    r = r == 0 && fd >= 0 ? show_memory(slot, &fresh, err) : r;
+    if (r == 0 && fd >= 0 && (backend->vhost.features & ~fresh.features) != 0) {
+        r = err_set(err, -EPROTO, "it can do less than the one before");
+    }
+    (void)pthread_mutex_lock(&slot->lock);
+    if (r == 0 && fd >= 0 && vdev_host_watch_vhost(slot, fresh.fd) != 0) {
+        r = err_sys(err, -errno, "it cannot be watched");
+    }
+    if (r == 0 && fd >= 0) {
+        vhost_fini(&backend->fresh); /* the one before the last */
+        backend->fresh = fresh;
+        backend->has_fresh = true;
+    } else if (r == 0) {
+        backend->is_over = true;
+        backend->is_told = false;
+    } else {
+        vhost_fini(&fresh);
+    }
+    (void)pthread_mutex_unlock(&slot->lock);
+    (void)!write(backend->work_fd, &one, sizeof(one)); /* full: it is awake */
+    return r;
 }
 
 /* ---- what is wanted; the slot's lock is held ---- */

@@ -27,6 +27,10 @@ void vdev_host_serve_backend(struct vdev_slot *slot);
  * queue's interrupts are. */
 bool vdev_host_has_doorbell(const struct vdev_slot *slot, uint32_t event, uint32_t *call);
 
+/* Another one follows, whose connection is taken over; -1: none does. Control thread, without the
+ * lock. On failure it waits for yet another one. */
+int vdev_host_follow_backend(struct vdev_slot *slot, int fd, struct err *err);
+
 /* Have it stop where it is, and go on. -ETIMEDOUT: it did not by then (CLOCK_MONOTONIC). */
 int vdev_host_hold_backend(struct vdev_slot *slot, uint64_t deadline_ns);
 void vdev_host_release_backend(struct vdev_slot *slot);

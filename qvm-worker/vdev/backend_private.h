@@ -12,6 +12,8 @@
 #include "qvm-worker/vhost/vhost.h"
 #include "vdevs/include/qvm/vdev.h"
 
+struct vdev_slot;
+
 /* What is wanted of a queue. */
 struct backend_queue {
     bool is_wanted;
@@ -39,11 +41,21 @@ struct slot_backend {
     uint64_t asked, done; /* how many wishes there were, and which is fulfilled */
     pthread_cond_t changed;
     bool is_told; /* the device knows that it is lost */
+    bool is_over; /* and none follows */
+    bool has_fresh;
+    struct vhost fresh; /* one that follows, until the I/O thread takes it; then the one before */
 
     /* The I/O thread's, once it runs. */
     struct vhost vhost;
     bool is_running[VDEV_BACKEND_QUEUES_MAX];
     uint16_t bases[VDEV_BACKEND_QUEUES_MAX];
+    bool is_resuming; /* what another one left */
 };
+
+/* On the I/O thread: where the back end that follows another one finds what that one left. */
+void vdev_host_resume_backend(struct vdev_slot *slot, const struct backend_wish *wish);
+
+/* Both sides look at that queue, in case that somebody rang when nobody heard. */
+void vdev_host_nudge(const struct vhost_queue *queue);
 
 #endif

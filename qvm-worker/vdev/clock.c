@@ -162,6 +162,9 @@ static int hold_slot(struct vdev_slot *slot, uint64_t deadline_ns, struct err *e
     (void)pthread_mutex_lock(&slot->lock);
     slot->is_held = true;
     r = drain(slot, deadline_ns, err);
+    if (r == 0 && slot->image != NULL) {
+        image_hold(slot->image, true);
+    }
     if (r == 0 && vdev_host_hold_backend(slot, deadline_ns) != 0) {
         r = err_set(err, -ETIMEDOUT,
                     "the back end '%s' of vdev '%s' does not stop within %u s; the guest goes on",
@@ -179,6 +182,9 @@ static void go_on(struct vdev_slot *slot)
         return;
     }
     vdev_host_release_backend(slot);
+    if (slot->image != NULL) {
+        image_hold(slot->image, false);
+    }
     vdev_host_retry_transfers(slot);
     for (uint32_t i = 0; i < slot->timer_count; i++) {
         if (slot->timers[i].deadline_ns != 0) {

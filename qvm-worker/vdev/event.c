@@ -43,6 +43,16 @@ int vdev_host_watch_socket(const struct vdev_slot *slot, int fd, uint32_t handle
     return watch(slot->events, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, KEY_SOCKETS + handle);
 }
 
+int vdev_host_watch_network(const struct vdev_slot *slot, int fd)
+{
+    return watch(slot->events, fd, EPOLLIN | EPOLLOUT | EPOLLET, KEY_NETWORK);
+}
+
+int vdev_host_watch_vhost(const struct vdev_slot *slot, int fd)
+{
+    return watch(slot->events, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, KEY_BACKEND);
+}
+
 static int open_events(struct vdev_slot *slot)
 {
     struct vdev_events *events;

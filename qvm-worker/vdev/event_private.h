@@ -57,6 +57,10 @@ void vdev_host_ring(struct vdev_slot *slot, uint32_t event);
 /* Make the event one that can be rung. */
 int vdev_host_open_event(struct vdev_slot *slot, uint32_t event);
 
+/* Hear a connection that took the place of another one: of a user's network, to a back end. */
+int vdev_host_watch_network(const struct vdev_slot *slot, int fd);
+int vdev_host_watch_vhost(const struct vdev_slot *slot, int fd);
+
 /* Ring what was missed while the device was held. */
 void vdev_host_ring_missed(struct vdev_slot *slot);
 

@@ -33,6 +33,13 @@ struct frames *frames_create(int fd)
     return frames;
 }
 
+void frames_restart(struct frames *frames, int fd)
+{
+    frames->fd = fd;
+    frames->is_over = false;
+    frames->in_start = frames->in_end = frames->out_start = frames->out_end = 0;
+}
+
 void frames_destroy(struct frames *frames)
 {
     free(frames);

@@ -18,6 +18,9 @@ struct vdev_piece;
 struct frames *frames_create(int fd);
 void frames_destroy(struct frames *frames);
 
+/* Begin anew on another connection: what was on its way on the last one is lost. */
+void frames_restart(struct frames *frames, int fd);
+
 /* As queue_send and queue_receive of vdev.h. What was taken goes out with frames_flush(), which is
  * to be called whenever there is room again. */
 int frames_send(struct frames *frames, const struct vdev_piece *pieces, uint32_t count);

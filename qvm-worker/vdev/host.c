@@ -61,6 +61,7 @@ void vdev_host_free_slot(struct vdev_slot *slot)
     vdev_host_close_backend(slot);
     vdev_host_close_sockets(slot);
     free(slot->connects);
+    free(slot->again);
     free(slot->values);
     free(slot->where);
     free(slot->delayed_where);
@@ -108,6 +109,7 @@ void vdev_host_destroy(struct vdev_host *host)
         vdev_host_close_events(slot);
         vdev_host_close_shmem(slot);
         vdev_host_close_connects(slot);
+        vdev_host_close_again(slot);
         vdev_host_closed_handle(slot);
     }
     host->held_slots--;
@@ -355,6 +357,9 @@ static int build_slot(struct vdev_slot *slot, struct err *err)
     (void)pthread_mutex_init(&slot->lock, NULL); /* cannot fail for a plain one */
     slot->has_lock = true;
     r = vdev_host_open_timers(slot, err);
+    if (r == 0) {
+        r = vdev_host_open_again(slot, err);
+    }
     if (r == 0) {
         r = vdev_host_open_stream(slot, err);
     }

@@ -246,6 +246,11 @@ struct vdev_host_env {
      * cannot be. */
     int (*connect_wish)(void *context, int64_t serial, const char *path, uint32_t port);
 
+    /* A device's helper is gone; on the control thread: have another one come
+     * (vdev_host_helper_given follows). -ENOTCONN: nobody hears that now (wish again when somebody
+     * does: vdev_host_wish_helpers); other errors: none ever comes. NULL: as these. */
+    int (*helper_wish)(void *context, const char *device);
+
     /* Put memory where the guest finds it: slot number `slot` of those (size 0: it is no more). Any
      * thread. */
     int (*memory_slot)(void *context, uint32_t slot, uint64_t address, void *memory, uint64_t size);
@@ -337,6 +342,11 @@ bool vdev_host_shmem_given(struct vdev_host *host, int64_t serial, enum vdev_shm
 /* The answer to a connect_wish: `*fd` (-1: nobody listens there) is taken by setting it to -1, if
  * it is wanted still. Serial 0: there will be no answer to the one that waits. Control thread. */
 void vdev_host_connected(struct vdev_host *host, int64_t serial, int *fd);
+
+/* Another helper of that device: `fd` is taken; -1: there will be none. And wish again for those
+ * that did not come. Control thread. */
+void vdev_host_helper_given(struct vdev_host *host, const char *device, int fd);
+void vdev_host_wish_helpers(struct vdev_host *host);
 
 /* Who is attached to that region has changed: the device is told. */
 void vdev_host_shmem_changed(struct vdev_host *host, const char *name);

@@ -100,6 +100,11 @@ static int on_image_thread(void *context, struct err *err)
                                      : 0;
 }
 
+static void on_image_lost(void *context)
+{
+    (void)vdev_host_lose_helper(context);
+}
+
 int vdev_host_open_image(struct vdev_slot *slot, struct err *err)
 {
     struct image_spec spec = {.path = slot->image_need.path,
@@ -108,6 +113,7 @@ int vdev_host_open_image(struct vdev_slot *slot, struct err *err)
                               .may_ring = !slot->host->env.has_no_ring,
                               .keep = slot->image_keep,
                               .on_thread = on_image_thread,
+                              .on_lost = slot->again != NULL ? on_image_lost : NULL,
                               .context = slot};
     int r;
 
@@ -234,6 +240,9 @@ void vdev_host_retry_transfers(struct vdev_slot *slot)
 
 void vdev_host_image_settle(struct vdev_slot *slot)
 {
+    if (slot->image != NULL) {
+        image_fail_parked(slot->image); /* nobody can wait here for another helper */
+    }
     while (slot->image != NULL && image_finish(slot->image, 0) > 0) {
         vdev_host_take_transfers(slot);
     }

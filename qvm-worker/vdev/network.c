@@ -222,8 +222,33 @@ static void note_end(struct vdev_slot *slot)
 {
     if (frames_are_over(slot->frames) && !atomic_exchange(&slot->is_unlinked, true)) {
         log_line(LOG_warn, "vdev: its user's network is gone device=%s", slot->name);
+        (void)vdev_host_lose_helper(slot);
         vdev_host_ring(slot, slot->network_event);
     }
+}
+
+int vdev_host_follow_network(struct vdev_slot *slot, int fd, struct err *err)
+{
+    auto_close int taken = fd;
+    int r = 0;
+
+    if (fd < 0) {
+        return 0;
+    }
+    if (!is_local(fd, SOCK_STREAM) || fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
+        return err_set(err, -EINVAL, "what came is no stream");
+    }
+    (void)pthread_mutex_lock(&slot->lock);
+    r = vdev_host_watch_network(slot, fd);
+    if (r == 0) {
+        cleanup_close(&slot->network_fds[0]);
+        slot->network_fds[0] = take_fd(&taken);
+        frames_restart(slot->frames, fd);
+        atomic_store(&slot->is_unlinked, false);
+        vdev_host_ring(slot, slot->network_event);
+    }
+    (void)pthread_mutex_unlock(&slot->lock);
+    return r == 0 ? 0 : err_sys(err, r, "it cannot be watched");
 }
 
 void vdev_host_flush_network(struct vdev_slot *slot)

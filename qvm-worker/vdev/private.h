@@ -111,6 +111,8 @@ struct vdev_slot {
     struct slot_sockets *sockets;      /* NULL: nobody connects to it */
     struct slot_connects *connects;    /* NULL: it connects to nobody */
 
+    struct slot_again *again; /* for another helper; NULL: none follows the first */
+
     /* Since vdev_host_build: */
     pthread_mutex_t lock; /* around every operation */
     bool has_lock;
@@ -246,6 +248,15 @@ void vdev_host_image_stop(struct vdev_slot *slot);
 void vdev_host_image_settle(struct vdev_slot *slot);
 void vdev_host_image_drop(struct vdev_slot *slot, bool (*is_meant)(void *context, uint64_t token),
                           void *context);
+
+/* Another helper, where the first one may be followed (again.c): prepare for that before anything
+ * is open; say, on any thread, that the one there was is gone; let go of it. */
+int vdev_host_open_again(struct vdev_slot *slot, struct err *err);
+bool vdev_host_lose_helper(struct vdev_slot *slot); /* false: none follows */
+void vdev_host_close_again(struct vdev_slot *slot);
+
+/* A connection to it is taken over; -1: there is none. Control thread. */
+int vdev_host_follow_network(struct vdev_slot *slot, int fd, struct err *err);
 
 /* What it may share: its options; make it ready, once there is a device; its regions have moved;
  * close it. */

@@ -70,7 +70,7 @@ class HelperBase(qvmtest.QvmdTest):
             return file.read()
 
     def helpers(self):
-        return [row[0] for row in self.qvmd.rows("SELECT pid FROM helper")]
+        return [row[0] for row in self.qvmd.rows("SELECT pid FROM helper WHERE pid <> 0")]
 
     def is_gone(self, pid):
         try:
@@ -86,6 +86,21 @@ class HelperBase(qvmtest.QvmdTest):
 
     def assert_ends(self, pid):
         self.eventually(lambda: self.is_gone(pid), f"helper {pid} does not end", 20)
+
+    def lost(self):
+        return [event["message"] for event in self.qvmd.events(guest="a")
+                if event["what"] == "helper-lost"]
+
+    def again(self):
+        return [event["message"] for event in self.qvmd.events(guest="a")
+                if event["what"] == "helper-again"]
+
+    def assert_sound(self, image):
+        """It has what was flushed; clusters that nobody refers to are no damage."""
+        done = subprocess.run(["qemu-img", "check", "-f", "qcow2", image], capture_output=True,
+                              timeout=60, check=False)
+        self.assertIn(done.returncode, (0, 3), done)
+        self.assertEqual(self.content(image)[:SECTORS * 512], pattern(0, SECTORS, 3))
 
 
 class HelperTest(HelperBase):
@@ -240,36 +255,69 @@ class HelperTest(HelperBase):
             self.ask(f"blk feb00000 0 read 7 {SECTORS} 5", f"status 0, {SECTORS} good", name)
             self.ask("blk feb00000 0 write 0 8 1", "status 1", name)
 
-    def lost(self):
-        return [event["message"] for event in self.qvmd.events(guest="a")
-                if event["what"] == "helper-lost"]
-
     def kill_under_load(self):
         """Many writes are on their way when it is killed; what was flushed is known."""
         self.write(0, 3)
         self.ask(f"{DISK} flush", "flushed: status 0")
-        pid = self.helper()
+        pid, known = self.helper(), len(self.lost())
         self.qvmd.type("a", "".join(f"{DISK} write {1024 + 256 * i} {SECTORS} {i}\r"
                                     for i in range(32)))
         self.assert_console("a", "wrote 256 sectors at 1280: status 0")
         os.kill(pid, signal.SIGKILL)
-        self.eventually(lambda: len(self.lost()) == 1, "nobody is told", 20)
+        self.eventually(lambda: len(self.lost()) > known, "nobody is told", 20)
         return pid
 
-    def assert_sound(self, image):
-        """It has what was flushed; clusters that nobody refers to are no damage."""
-        done = subprocess.run(["qemu-img", "check", "-f", "qcow2", image], capture_output=True,
-                              timeout=60, check=False)
-        self.assertIn(done.returncode, (0, 3), done)
-        self.assertEqual(self.content(image)[:SECTORS * 512], pattern(0, SECTORS, 3))
+    def assert_answered(self, status=0):
+        """All of kill_under_load()'s writes: the guest does not know that they were in danger."""
+        for i in range(32):
+            self.assert_console("a", f"wrote {SECTORS} sectors at {1024 + 256 * i}: status {status}")
 
-    def test_a_helper_that_is_killed_fails_its_disk_and_nothing_else(self):
+    def read_back(self):
+        self.ask(f"{DISK} read 0 {SECTORS} 3",
+                 f"read {SECTORS} sectors at 0: status 0, {SECTORS} good")
+        for i in range(32):
+            self.ask(f"{DISK} read {1024 + 256 * i} {SECTORS} {i}",
+                     f"read {SECTORS} sectors at {1024 + 256 * i}: status 0, {SECTORS} good")
+
+    def test_a_helper_that_is_killed_under_load_is_followed_by_another_and_nothing_is_lost(self):
+        for kind, driver in FORMATS.items():
+            with self.subTest(kind):
+                image = self.image(kind, driver)
+                before = self.start_with(image, kind)
+                pid = self.kill_under_load()
+                self.assertEqual(self.lost()[-1:], [
+                    f"the helper (pid {pid}) of '{image}' is gone: it was ended by signal 9 "
+                    "(Killed); its disk waits for another one"])
+                self.assert_answered()
+                self.eventually(lambda: f"'{image}' has another helper (pid {self.helper()})"
+                                in self.again(), "nobody is told", 20)
+                self.read_back()
+                self.ask(f"{DISK} flush", "flushed: status 0")
+                self.assertEqual(self.qvmd.guest("a")["pid"], before["pid"])
+                self.qvmd.call("guest.kill", name="a")
+                self.eventually(lambda: self.helpers() == [], "its helper does not end", 20)
+                if kind == "qcow2":
+                    self.assert_sound(image)
+                content = self.content(image, driver)
+                for i in range(32):
+                    at = (1024 + 256 * i) * 512
+                    self.assertEqual(content[at:at + SECTORS * 512],
+                                     pattern(1024 + 256 * i, SECTORS, i), i)
+                self.qvmd.call("guest.undefine", name="a")
+
+    def take_away(self, image):
+        """There can be no other helper for it: another file has its name."""
+        os.rename(image, image + ".away")
+        self.image(os.path.basename(image))
+
+    def test_a_disk_without_another_helper_fails_and_nothing_else(self):
         image = self.image("a")
         before = self.start_with(image)
-        pid = self.kill_under_load()
-        self.assertEqual(self.lost(), [
-            f"the helper (pid {pid}) of '{image}' is gone: it was ended by signal 9 (Killed); its "
-            "disk fails from now on, until the guest is started anew"])
+        self.take_away(image)
+        self.kill_under_load()
+        self.eventually(lambda: len(self.lost()) == 2, "nobody is told", 20)
+        self.assertEqual(self.lost()[1], f"there is no other helper for '{image}', until the guest "
+                                         "is started anew: it is another one than it was")
         self.ask(f"{DISK} read 0 8 3", "read 8 sectors at 0: status 1")
         self.ask(f"{DISK} flush", "flushed: status 1")
         self.assertEqual(self.qvmd.guest("a")["pid"], before["pid"])
@@ -277,14 +325,16 @@ class HelperTest(HelperBase):
         self.qvmd.call("guest.reset", name="a")
         self.assert_console("a", "boot 2")
         self.qvmd.call("guest.kill", name="a")
-        self.assert_sound(image)
+        self.assert_sound(image + ".away")
+        os.rename(image + ".away", image)
         self.qvmd.call("guest.start", name="a")
         self.assert_console("a", "> ")
         self.ask(f"{DISK} read 0 {SECTORS} 3", f"status 0, {SECTORS} good")
 
-    def test_a_guest_whose_errors_pause_it_is_paused_when_its_helper_is_killed(self):
+    def test_a_guest_whose_errors_pause_it_is_paused_when_there_is_no_other_helper(self):
         image = self.image("a")
         self.start_with(image, more="on-error pause")
+        self.take_away(image)
         self.kill_under_load()
         self.qvmd.type("a", f"{DISK} write 0 8 1\r")  # if all of the others were done by then
         self.qvmd.wait("a", "paused")
@@ -292,7 +342,43 @@ class HelperTest(HelperBase):
                     if event["what"] == "image-trouble"]
         self.assertEqual(troubles, [f"the image '{image}' of vdev 'd': Input/output error"])
         self.qvmd.call("guest.kill", name="a")
-        self.assert_sound(image)
+        self.assert_sound(image + ".away")
+
+    def test_a_disk_waits_for_qvmd_when_its_helper_dies_without_it(self):
+        image = self.image("a")
+        before = self.start_with(image)
+        self.write(0, 3)
+        pid = self.helper()
+        self.qvmd.crash()
+        os.kill(pid, signal.SIGKILL)
+        self.eventually(lambda: self.is_gone(pid), "it lives", 20)
+        self.qvmd.start()
+        self.assert_runs_on(before)
+        self.eventually(lambda: len(self.again()) == 1, "no other helper", 20)
+        self.assertEqual(self.lost(), [f"the helper (pid {pid}) of '{image}' is gone: it has ended; "
+                                       "its disk waits for another one"])
+        self.ask(f"{DISK} read 0 {SECTORS} 3", f"status 0, {SECTORS} good")  # nobody flushed it
+
+    def test_a_guest_that_is_paused_meanwhile_goes_on_later(self):
+        image = self.image("a")
+        self.start_with(image)
+        self.write(0, 3)
+        self.qvmd.call("guest.pause", name="a")
+        os.kill(self.helper(), signal.SIGKILL)
+        self.eventually(lambda: len(self.again()) == 1, "no other helper", 20)
+        self.qvmd.call("guest.resume", name="a")
+        self.ask(f"{DISK} read 0 {SECTORS} 3", f"status 0, {SECTORS} good")
+
+    def test_a_reset_waits_for_no_helper(self):
+        self.start_with(self.image("a"))
+        os.kill(self.helper(), signal.SIGSTOP)  # it answers nobody, and has not ended
+        pid = self.helper()
+        self.qvmd.type("a", f"{DISK} write 0 {SECTORS} 3\r")
+        os.kill(pid, signal.SIGKILL)
+        self.qvmd.call("guest.reset", name="a")
+        self.assert_console("a", "boot 2")
+        self.write(0, 4)
+        self.ask(f"{DISK} read 0 {SECTORS} 4", f"status 0, {SECTORS} good")
 
     def test_a_helper_outlives_qvmd_and_is_found_again(self):
         image = self.image("a")
@@ -306,8 +392,9 @@ class HelperTest(HelperBase):
         self.ask(f"{DISK} read 7 {SECTORS} 5", f"status 0, {SECTORS} good")
         self.assertEqual(self.helper(), pid)
         os.kill(pid, signal.SIGKILL)
-        self.eventually(lambda: len(self.lost()) == 1, "nobody is told", 20)
-        self.ask(f"{DISK} read 0 8 3", "read 8 sectors at 0: status 1")
+        self.eventually(lambda: len(self.again()) == 1, "no other helper", 20)
+        self.assertEqual(len(self.lost()), 1)
+        self.ask(f"{DISK} read 7 {SECTORS} 5", f"status 0, {SECTORS} good")
 
     def test_a_helper_that_ended_without_qvmd_is_told_of(self):
         before = self.start_with(self.image("a"))
@@ -429,6 +516,27 @@ class CrashTest(HelperBase):
                 self.start_with(image)
                 self.write()
                 self.forget_guest()
+
+    def test_another_helper_comes_whenever_qvmd_dies(self):
+        image = self.image("a")
+        for point in ("end of a helper written", "helper wished for", "files of a helper opened",
+                      "helper made", "helper written", "helper let go", "helper serves",
+                      "helper passed on"):
+            with self.subTest(point):
+                before = self.start_with(image)
+                self.write(0, 3)
+                self.qvmd.arm(point)
+                os.kill(self.helper(), signal.SIGKILL)
+                self.qvmd.process.wait(20)
+                self.assertEqual(self.qvmd.disarm()[-1], point)
+                self.eventually(lambda: self.half_made() == [], "a copy of qvmd stays", 20)
+                self.qvmd.start()
+                self.assert_runs_on(before)
+                self.ask(f"{DISK} read 0 {SECTORS} 3",
+                         f"read {SECTORS} sectors at 0: status 0, {SECTORS} good")
+                self.write(1024, 4)
+                self.forget_guest()
+                self.assert_sound(image)
 
 
 if __name__ == "__main__":

@@ -113,10 +113,6 @@ class UserNetworkTest(UserNetworkBase):
                 self.assertEqual(self.lost(), [])
                 self.qvmd.call("guest.undefine", name="a")
 
-    def lost(self):
-        return [event["message"] for event in self.qvmd.events(guest="a")
-                if event["what"] == "helper-lost"]
-
     def status(self, pid):
         with open(f"/proc/{pid}/status", encoding="ascii") as file:
             return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
@@ -141,18 +137,36 @@ class UserNetworkTest(UserNetworkBase):
                 groups.append(file.read())
         self.assertEqual(*groups)
 
-    def test_a_helper_that_is_killed_takes_the_link_down_and_nothing_else(self):
+    def test_a_helper_that_is_killed_is_followed_by_another(self):
+        echo = Echo()
+        self.addCleanup(echo.close)
         before = self.start_user()
+        self.say(echo.port, "hello")
         pid = self.helper()
         self.assertEqual(self.link(), "up")
         os.kill(pid, signal.SIGKILL)
-        self.eventually(lambda: len(self.lost()) == 1, "nobody is told", 20)
+        self.eventually(lambda: len(self.again()) == 1, "no other helper", 20)
         self.assertEqual(self.lost(), [
             f"the helper (pid {pid}) of 'n' is gone: it was ended by signal 9 (Killed); its link is "
-            "down from now on, until the guest is started anew"])
-        self.eventually(lambda: self.link() == "down", "its link is up", 20)
+            "down until there is another"])
+        self.assertEqual(self.again(), [f"'n' has another helper (pid {self.helper()})"])
+        self.eventually(lambda: self.link() == "up", "its link is down", 20)
+        self.say(echo.port, "again")
         self.assertEqual(self.qvmd.guest("a")["pid"], before["pid"])
-        self.assertEqual(self.helpers(), [])
+
+    def test_the_link_is_down_as_long_as_there_is_no_qvmd(self):
+        echo = Echo()
+        self.addCleanup(echo.close)
+        before = self.start_user()
+        pid = self.helper()
+        self.qvmd.crash()
+        os.kill(pid, signal.SIGKILL)
+        self.assert_ends(pid)
+        self.qvmd.start()
+        self.assert_runs_on(before)
+        self.eventually(lambda: len(self.again()) == 1, "no other helper", 20)
+        self.eventually(lambda: self.link() == "up", "its link is down", 20)
+        self.say(echo.port, "again")
 
     def test_a_helper_outlives_qvmd_and_is_found_again(self):
         echo = Echo()

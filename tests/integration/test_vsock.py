@@ -136,7 +136,7 @@ class VsockAloneTest(VirtioTest):
         return done.stderr.decode()
 
 
-class VsockUnderQvmdTest(QvmdTest):
+class UnderQvmdBase(QvmdTest):
     def setUp(self):
         super().setUp()
         directory = tempfile.TemporaryDirectory(prefix="qvm-vsock-")
@@ -156,6 +156,30 @@ class VsockUnderQvmdTest(QvmdTest):
         self.assertRegex(line, rb"^OK [0-9]+\n$")
         self.assertEqual(talk(client, b"x" * 5000), b"x" * 5000)
 
+    def listen_at(self, port):
+        """A program of the host that the guest finds at that port."""
+        server = socket.socket(socket.AF_UNIX)
+        self.addCleanup(server.close)
+        server.bind(f"{self.socket}_{port}")
+        server.settimeout(60)
+        server.listen()
+        return server
+
+    def accept(self, server):
+        """The next connection at which the guest says hello; one may end while it is made."""
+        while True:
+            client, _ = server.accept()
+            client.settimeout(60)
+            heard = b""
+            while len(heard) < 5 and (some := client.recv(5 - len(heard))):
+                heard += some
+            if heard:
+                self.assertEqual(heard, b"hello")
+                return client
+            client.close()
+
+
+class VsockUnderQvmdTest(UnderQvmdBase):
     def test_a_path_is_one_guests_and_is_removed_at_its_end(self):
         pid = self.start_with()["pid"]
         self.assert_console("a", "cid 9")
@@ -187,28 +211,6 @@ class VsockUnderQvmdTest(QvmdTest):
         self.assert_talks()
         self.qvmd.call("guest.kill", name="a")
         self.eventually(lambda: not os.path.exists(self.socket), "it is not removed", within=20)
-
-    def listen_at(self, port):
-        """A program of the host that the guest finds at that port."""
-        server = socket.socket(socket.AF_UNIX)
-        self.addCleanup(server.close)
-        server.bind(f"{self.socket}_{port}")
-        server.settimeout(60)
-        server.listen()
-        return server
-
-    def accept(self, server):
-        """The next connection at which the guest says hello; one may end while it is made."""
-        while True:
-            client, _ = server.accept()
-            client.settimeout(60)
-            heard = b""
-            while len(heard) < 5 and (some := client.recv(5 - len(heard))):
-                heard += some
-            if heard:
-                self.assertEqual(heard, b"hello")
-                return client
-            client.close()
 
     def test_the_guest_talks_to_a_program_of_the_host(self):
         server = self.listen_at(1024)
@@ -288,6 +290,35 @@ class VsockUnderQvmdTest(QvmdTest):
             self.start_with("b")
         self.assertRegex(self.qvmd.guest("b")["message"],
                          r":\d+: cannot make the socket '/nowhere/at/all': No such file")
+
+
+class CrashTest(UnderQvmdBase):
+    """qvmd is killed at each step of a connection that the guest began."""
+
+    crashing = True
+    settings = ("spares 0",)
+
+    def test_the_guest_is_connected_or_may_call_again(self):
+        for point in ("connected", "connection passed on"):
+            with self.subTest(point):
+                server = self.listen_at(1024)
+                before = self.start_with(run=f"vsock {PLACE} calls 1024 3")
+                first = self.accept(server)
+                self.qvmd.arm(point)
+                first.close()  # and the guest calls again
+                self.qvmd.process.wait(60)
+                self.assertEqual(self.qvmd.disarm()[-1], point)
+                self.qvmd.start()
+                for _ in range(2):
+                    self.accept(server).close()
+                self.eventually(self.is_found("a"), "it is not adopted", within=20)
+                self.assert_console("a", "vsock: call 3 after")
+                self.assertEqual(self.qvmd.guest("a")["pid"], before["pid"])
+                self.qvmd.call("guest.kill", name="a")
+                self.eventually(lambda: not os.path.exists(self.socket), "it is not removed", 20)
+                server.close()
+                os.unlink(f"{self.socket}_1024")
+                self.qvmd.call("guest.undefine", name="a")
 
 
 if __name__ == "__main__":
