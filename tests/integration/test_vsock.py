@@ -191,6 +191,9 @@ class VsockUnderQvmdTest(UnderQvmdBase):
                          rf":\d+: socket '{self.socket}' is held by guest 'a' \(pid {pid}\)")
         self.assert_talks()
         self.qvmd.call("guest.kill", name="a")
+        self.eventually(lambda: not os.path.exists(self.socket), "it is not removed", within=20)
+        self.eventually(lambda: not self.qvmd.call("guest.show", name="a").get("claims"),
+                        "it holds on to it", within=20)
         self.start_with("b")
         self.assert_console("b", "cid 9")
         self.assert_talks()
