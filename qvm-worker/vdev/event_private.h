@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "proto/base/err.h"
+#include "qvm-worker/vdev/naps.h"
 #include "vdevs/include/qvm/vdev.h"
 
 struct vdev_slot;
@@ -47,6 +48,8 @@ struct vdev_events {
     enum vdev_thread_state thread_state; /* under the slot's lock, as is what follows */
     pthread_cond_t thread_changed;
     struct err thread_err;
+    uint32_t begun;   /* transfers of this round */
+    struct naps naps; /* of a device with an image; its I/O thread's alone */
 };
 
 /* The services. */

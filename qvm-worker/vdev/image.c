@@ -5,6 +5,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "qvm-worker/image/image.h"
+#include "qvm-worker/vdev/event_private.h"
 #include "qvm-worker/vdev/private.h"
 
 #define DRY_BLOCK 512u /* of an image that nobody opened */
@@ -190,6 +191,9 @@ int vdev_host_image_io(struct vdev_slot *slot, const struct vdev_io *io)
 {
     int r = slot->image != NULL ? image_begin(slot->image, io) : -EINVAL;
 
+    if (r == 0 && slot->events != NULL) {
+        slot->events->begun++;
+    }
     if (r == 0 && !slot->is_dispatching) {
         (void)image_submit(slot->image); /* else all together, when the operation is over */
     }
