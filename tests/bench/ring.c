@@ -1,7 +1,12 @@
 /* What the ring code costs beside everything else: the device's end of one virtqueue takes buffers
  * and gives them back, with the driver's end in a fake guest memory, and no device behind it.
  * Prints requests a second, medians of rounds; the driver's end, which is no part of it, stands
- * still meanwhile: it offers all of the ring, then the device takes and uses all of it. */
+ * still meanwhile: it offers all of the ring, then the device takes and uses all of it.
+ *
+ *   ring           all of that
+ *   ring N LAPS    the N-th shape alone, so often, for who counts the instructions of work_off():
+ *                  prints what it is and how many requests there were; status 1: there is no N-th
+ */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,12 +97,11 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Nanoseconds in which the device took and used what was offered. */
-static uint64_t lap(struct virtq *queue, uint16_t buffers)
+/* Take and use what was offered: how many buffers. A function of its own in the program, too. */
+__attribute__((noinline)) static uint16_t work_off(struct virtq *queue)
 {
     struct vdev_piece segments[SEGMENTS];
     struct virtq_chain chain = {.segments = segments, .room = SEGMENTS};
-    uint64_t begin = now_ns();
     uint16_t count = 0;
 
     while (virtq_take(queue, &chain) > 0) {
@@ -105,6 +109,15 @@ static uint64_t lap(struct virtq *queue, uint16_t buffers)
         (void)virtq_wants_interrupt(queue);
     }
     (void)virtq_listen(queue);
+    return count;
+}
+
+/* Nanoseconds in which the device took and used what was offered. */
+static uint64_t lap(struct virtq *queue, uint16_t buffers)
+{
+    uint64_t begin = now_ns();
+    uint16_t count = work_off(queue);
+
     if (count != buffers) {
         (void)fprintf(stderr, "ring: %u of %u buffers were used\n", count, buffers);
         exit(EXIT_FAILURE);
@@ -145,23 +158,31 @@ static void set_up(struct virtq *queue, size_t which)
     }
 }
 
+/* Nanoseconds of so many laps; `*buffers` is how many there are in each. */
+static uint64_t go_round(struct virtq *queue, size_t which, unsigned laps, uint16_t *buffers)
+{
+    uint64_t sum_ns = 0;
+
+    *buffers = describe(runs[which].shape, runs[which].descriptors, runs[which].is_packed);
+    for (unsigned i = 0; i < laps; i++) {
+        for (uint16_t k = 0; k < *buffers; k++) {
+            offer(which, k);
+        }
+        sum_ns += lap(queue, *buffers);
+    }
+    return sum_ns;
+}
+
 static void run(size_t which)
 {
     double results[ROUNDS];
     struct virtq queue;
-    uint16_t buffers;
+    uint16_t buffers = 0;
 
     set_up(&queue, which);
-    buffers = describe(runs[which].shape, runs[which].descriptors, runs[which].is_packed);
     for (unsigned round = 0; round < ROUNDS; round++) {
-        uint64_t sum_ns = 0;
+        uint64_t sum_ns = go_round(&queue, which, LAPS, &buffers);
 
-        for (unsigned i = 0; i < LAPS; i++) {
-            for (uint16_t k = 0; k < buffers; k++) {
-                offer(which, k);
-            }
-            sum_ns += lap(&queue, buffers);
-        }
         results[round] = (double)sum_ns / ((double)LAPS * buffers);
     }
     qsort(results, ROUNDS, sizeof(results[0]), compare);
@@ -169,8 +190,22 @@ static void run(size_t which)
            1000 / results[ROUNDS / 2], results[ROUNDS / 2], results[0]);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3) {
+        size_t which = strtoul(argv[1], NULL, 10);
+        unsigned laps = (unsigned)strtoul(argv[2], NULL, 10);
+        struct virtq queue;
+        uint16_t buffers = 0;
+
+        if (which >= ARRAY_LEN(runs)) {
+            return 1;
+        }
+        set_up(&queue, which);
+        (void)go_round(&queue, which, laps, &buffers);
+        printf("%s: %lu\n", runs[which].what, (unsigned long)laps * buffers);
+        return 0;
+    }
     for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
         run(i);
     }
