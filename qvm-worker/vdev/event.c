@@ -385,15 +385,24 @@ static int start_thread(struct vdev_slot *slot, struct err *err)
         return err_sys(err, -r, "%s: vdev '%s' gets no I/O thread", slot->where, slot->name);
     }
     events->has_thread = true;
+    return 0;
+}
+
+int vdev_host_await_events(struct vdev_slot *slot, struct err *err)
+{
+    struct vdev_events *events = slot->events;
+
+    if (events == NULL || !events->has_thread) {
+        return 0;
+    }
     (void)pthread_mutex_lock(&slot->lock);
     while (events->thread_state == VDEV_THREAD_BEGINS) {
         (void)pthread_cond_wait(&events->thread_changed, &slot->lock);
     }
     (void)pthread_mutex_unlock(&slot->lock);
-    if (events->thread_state == VDEV_THREAD_FAILED) {
-        return err_set(err, events->thread_err.code, "%s", events->thread_err.msg);
-    }
-    return 0;
+    return events->thread_state == VDEV_THREAD_FAILED
+               ? err_set(err, events->thread_err.code, "%s", events->thread_err.msg)
+               : 0;
 }
 
 static void on_events(uv_poll_t *poll, int status UNUSED, int uv_events UNUSED)

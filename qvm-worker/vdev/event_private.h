@@ -77,6 +77,10 @@ void vdev_host_place_bells(struct vdev_slot *slot, uint32_t region, enum vdev_sp
 
 /* Begin to hear, once there is a device; stop (its thread ends); let go of the descriptors. */
 int vdev_host_listen_events(struct vdev_slot *slot, struct err *err);
+
+/* Until its thread, if it has one, is as it is to be: before the guest runs. A failure is why it
+ * cannot be. */
+int vdev_host_await_events(struct vdev_slot *slot, struct err *err);
 void vdev_host_stop_events(struct vdev_slot *slot);
 void vdev_host_close_events(struct vdev_slot *slot);
 

@@ -417,6 +417,9 @@ int vdev_host_build(struct vdev_host *host, const struct vdev_host_env *env, str
     for (uint32_t i = 0; i < host->slot_count && r == 0; i++) {
         r = host->slots[i]->is_in_kernel ? 0 : build_slot(host->slots[i], err);
     }
+    for (uint32_t i = 0; i < host->slot_count && r == 0; i++) { /* they began side by side */
+        r = vdev_host_await_events(host->slots[i], err);
+    }
     return r;
 }
 
