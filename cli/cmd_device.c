@@ -86,7 +86,6 @@ static int print_table(const struct cli *cli, const struct msg_device_list *list
 static const struct report_row device_rows[] = {
     {"serial number", TEXT(serial)},
     {"driver", TEXT(driver)},
-    {"driver override", TEXT(driver_override)},
     {"reset", TEXT(reset)},
     {"interrupt pin", NUMBER(interrupt_pin)},
     {"VFs", NUMBER(vfs)},

@@ -288,6 +288,22 @@ static void leave_alone(const struct guest *guest)
     }
 }
 
+/* An operator has set a driver_override of his own: it is written down, and then they are taken. */
+static int take_again(struct guest *guest, const struct hand_result *result, struct err *err)
+{
+    struct guest_ask *ask = guest->ask;
+    struct hand_device *device = &ask->taking->devices[result->bad];
+    int r = store_device_override(guest->all->env.store, device->bdf, result->override, err);
+
+    if (r < 0) {
+        return r;
+    }
+    crash_point("override written");
+    (void)snprintf(device->home.driver_override, sizeof(device->home.driver_override), "%s",
+                   result->override);
+    return guest_devices_take(guest, ask->taking, ask->on_taken, err);
+}
+
 static void on_taken(void *data, struct hand_result *result)
 {
     struct guest *guest = data;
@@ -296,6 +312,14 @@ static void on_taken(void *data, struct hand_result *result)
 
     crash_point("devices taken");
     ask->hand = NULL;
+    if (result->override[0] != '\0' && result->bad < ask->taking->count) {
+        struct err err = {0};
+
+        if (take_again(guest, result, &err) == 0) {
+            return;
+        }
+        result->err = err;
+    }
     if (result->err.code != 0) {
         bad = blamed(ask, result->bad);
         if (result->is_untouched) {

@@ -76,19 +76,42 @@ static int check_all(const struct hand_order *order, struct hand_packet *end)
     int r = pci_read(ROOT, &table, &end->err);
 
     for (size_t i = 0; r == 0 && i < order->device_count; i++) {
-        const struct pci_function *found = pci_find(&table, order->devices[i].bdf);
+        const struct pci_function *there = pci_find(&table, order->devices[i].bdf);
+        struct pci_function *found = there != NULL ? &table.list[there - table.list] : NULL;
 
         end->bad = i;
         if (found == NULL) {
             r = err_set(&end->err, -ENODEV, "the host has no PCI function '%s'",
                         order->devices[i].bdf);
         } else {
+            pci_read_config(ROOT, found, true); /* a guest would wake it up as well */
             r = check_identity(&order->devices[i], found, &end->err);
         }
         r = r == 0 ? pci_judge(&table, found, &end->err) : r;
     }
     pci_fini(&table);
     return r;
+}
+
+/* What they are to get back has to be written down before it is lost. The kernel tells it only
+ * while nobody changes the driver, so qvmd does not ask. */
+static int check_homes(const struct hand_order *order, struct hand_packet *end)
+{
+    for (size_t i = 0; i < order->device_count; i++) {
+        const struct hand_device *device = &order->devices[i];
+
+        if (pci_is_vfio(ROOT, device->bdf)) {
+            continue; /* nothing will be changed */
+        }
+        end->bad = i;
+        pci_read_override(ROOT, device->bdf, end->override);
+        if (end->override[0] != '\0' && strcmp(end->override, device->home.driver_override) != 0) {
+            return err_set(&end->err, -ESTALE, "the driver_override of '%s' is '%s' now; try again",
+                           device->bdf, end->override);
+        }
+        end->override[0] = '\0';
+    }
+    return 0;
 }
 
 /* What was opened so far. */
@@ -183,6 +206,7 @@ int hand_take(const struct hand_order *order, int kept[HAND_TAKEN_MAX], struct h
     end->is_untouched = true;
     r = lock_all(order, false, end);
     r = r == 0 ? check_all(order, end) : r;
+    r = r == 0 ? check_homes(order, end) : r;
     r = r == 0 ? bind_all(order, end) : r;
     r = r == 0 ? open_all(order, &opened, end) : r;
     if (r != 0 && end->err.code == 0) {

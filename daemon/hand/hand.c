@@ -129,24 +129,8 @@ static void report_failure(struct hand *hand, int status)
 {
     struct err *err = &hand->result.err;
 
-    if (hand->is_timed_out && hand->order.step == HAND_AWAIT_UNLOCKED) {
-        (void)err_set(err, -ETIMEDOUT, "'%s' is still locked after %u ms",
-                      hand->order.files[0].path, hand->order.deadline_ms);
-    } else if (hand->is_timed_out && hand->order.step == HAND_RECEIVE) {
-        (void)err_set(err, -ETIMEDOUT, "a packet could not be received");
-    } else if (hand->is_timed_out && hand->order.device_count > 0) {
-        (void)err_set(err, -ETIMEDOUT, "%s '%s'%s took longer than %u ms%s",
-                      hand->order.step == HAND_TAKE_DEVICES ? "taking" : "giving back",
-                      hand->order.devices[0].bdf,
-                      hand->order.device_count > 1 ? " and what goes with it" : "",
-                      hand->order.deadline_ms, hand->is_stuck ? ", and cannot be ended" : "");
-    } else if (hand->is_timed_out && hand->order.step == HAND_OPEN_TAPS) {
-        (void)err_set(err, -ETIMEDOUT, "making taps took longer than %u ms",
-                      hand->order.deadline_ms);
-    } else if (hand->is_timed_out) {
-        (void)err_set(err, -ETIMEDOUT, "opening files as uid %u took longer than %u ms%s",
-                      hand->order.owner, hand->order.deadline_ms,
-                      hand->is_stuck ? ", and cannot be ended" : "");
+    if (hand->is_timed_out) {
+        hand_order_late(&hand->order, hand->is_stuck, err);
     } else if (err->code == 0) {
         (void)err_set(err, -EIO, "a hand ended without an answer (status %d)", status);
     }
@@ -191,6 +175,7 @@ static void take_end(struct hand *hand, const struct hand_packet *packet)
     result->bad = packet->bad;
     result->failed = packet->failed;
     result->is_untouched = packet->is_untouched;
+    memcpy(result->override, packet->override, sizeof(result->override));
     if (hand->is_opened) {
         return;
     }

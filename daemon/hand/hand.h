@@ -68,14 +68,16 @@ struct hand_opened {
 };
 
 struct hand_result {
-    struct err err;            /* code 0: success; -ETIMEDOUT: the deadline */
-    bool is_stuck;             /* with -ETIMEDOUT: and it does not die either */
-    size_t bad;                /* index of the file that failed */
-    struct hand_opened *files; /* as many and in the order as asked for; owned by the hand */
-    size_t count;              /* 0 on failure */
-    uint64_t failed;           /* hand_give_devices(): bit N: the N-th of them is not well */
-    bool is_untouched;         /* hand_take_devices() failed before it changed anything */
-    struct hand *keeper;       /* it has what is_kept; NULL: nothing is. Gone after the callback */
+    struct err err;                 /* code 0: success; -ETIMEDOUT: the deadline */
+    bool is_stuck;                  /* with -ETIMEDOUT: and it does not die either */
+    size_t bad;                     /* index of the file that failed */
+    struct hand_opened *files;      /* as many and in the order as asked for; owned by the hand */
+    size_t count;                   /* 0 on failure */
+    uint64_t failed;                /* hand_give_devices(): bit N: the N-th of them is not well */
+    bool is_untouched;              /* hand_take_devices() failed before it changed anything */
+    char override[PCI_DRIVER_SIZE]; /* and that is why: the driver_override of `bad` is this, and
+                                     * not the one of its home; else empty */
+    struct hand *keeper; /* it has what is_kept; NULL: nothing is. Gone after the callback */
 };
 
 typedef void (*hand_fn)(void *data, struct hand_result *result);
@@ -159,8 +161,10 @@ struct hand_device {
  * for each wanted one, in their order, its group and itself; all of them are kept, for hand_pass(),
  * since the last close of a device waits until that is reset. Refused before anything was changed:
  * -ENODEV it is not there, or another one; -EBUSY the host uses it; -EOPNOTSUPP no IOMMU; -EINVAL a
- * bridge. Afterwards: -EBUSY another program holds its group; -EIO and others. What was changed
- * then is for hand_give_devices(). `bad` is the index in `devices`. */
+ * bridge; -ESTALE an operator has set a driver_override that their home does not tell: what is to
+ * be known before it is changed comes back as `override`, to be written down for the next try.
+ * Afterwards: -EBUSY another program holds its group; -EIO and others. What was changed then is for
+ * hand_give_devices(). `bad` is the index in `devices`. */
 int hand_take_devices(struct hands *hands, const struct hand_device *devices, size_t count,
                       unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
                       struct err *err);

@@ -43,6 +43,9 @@ struct hand_order {
 int hand_order_copy(struct hand_order *order, const struct hand_file *files, size_t count);
 void hand_order_fini(struct hand_order *order);
 
+/* It was not done in its time: -ETIMEDOUT, in words. */
+void hand_order_late(const struct hand_order *order, bool is_stuck, struct err *err);
+
 /* Of a connection to somebody who may not answer. */
 #define HAND_SOCKET_TYPE (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
 
@@ -58,7 +61,8 @@ struct hand_packet {
     size_t bad;
     uint64_t failed;
     bool is_untouched;
-    struct err err; /* in the end packet alone */
+    struct err err;                 /* in the end packet alone, and what follows */
+    char override[PCI_DRIVER_SIZE]; /* of hand_result */
 };
 #define HAND_PACKET_FILE_SIZE offsetof(struct hand_packet, err)
 

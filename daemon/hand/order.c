@@ -50,6 +50,28 @@ int hand_order_copy(struct hand_order *order, const struct hand_file *files, siz
     return 0;
 }
 
+void hand_order_late(const struct hand_order *order, bool is_stuck, struct err *err)
+{
+    const char *end = is_stuck ? ", and cannot be ended" : "";
+
+    if (order->step == HAND_AWAIT_UNLOCKED) {
+        (void)err_set(err, -ETIMEDOUT, "'%s' is still locked after %u ms", order->files[0].path,
+                      order->deadline_ms);
+    } else if (order->step == HAND_RECEIVE) {
+        (void)err_set(err, -ETIMEDOUT, "a packet could not be received");
+    } else if (order->device_count > 0) {
+        (void)err_set(
+            err, -ETIMEDOUT, "%s '%s'%s took longer than %u ms%s",
+            order->step == HAND_TAKE_DEVICES ? "taking" : "giving back", order->devices[0].bdf,
+            order->device_count > 1 ? " and what goes with it" : "", order->deadline_ms, end);
+    } else if (order->step == HAND_OPEN_TAPS) {
+        (void)err_set(err, -ETIMEDOUT, "making taps took longer than %u ms", order->deadline_ms);
+    } else {
+        (void)err_set(err, -ETIMEDOUT, "opening files as uid %u took longer than %u ms%s",
+                      order->owner, order->deadline_ms, end);
+    }
+}
+
 int hand_open_files(struct hands *hands, uid_t owner, const struct hand_file *files, size_t count,
                     unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
                     struct err *err)

@@ -40,6 +40,21 @@ static bool is_same(const struct pci_function *a, const struct pci_function *b)
     return a->vendor == b->vendor && a->device == b->device && a->class == b->class;
 }
 
+/* What a function's configuration space told once holds as long as it is the same one: reading it
+ * waits for resets. `before`: what it was; NULL: it was not there. */
+static void read_config(const struct inventory *inventory, const struct pci_function *before,
+                        struct pci_function *now)
+{
+    if (before != NULL && before->is_known && is_same(before, now)) {
+        now->is_known = true;
+        now->is_bridge = before->is_bridge;
+        now->serial = before->serial;
+        now->interrupt_pin = before->interrupt_pin;
+    } else {
+        pci_read_config(inventory->env.root, now, false);
+    }
+}
+
 /* All of it anew; what differs is told. */
 static int read_again(struct inventory *inventory)
 {
@@ -49,6 +64,9 @@ static int read_again(struct inventory *inventory)
         return -ENOMEM;
     }
     old = inventory->pci;
+    for (size_t i = 0; i < fresh.count; i++) {
+        read_config(inventory, pci_find(&old, fresh.list[i].bdf), &fresh.list[i]);
+    }
     inventory->pci = fresh;
     for (size_t i = 0; i < old.count; i++) {
         const struct pci_function *now = pci_find(&fresh, old.list[i].bdf);
@@ -74,9 +92,12 @@ static void refresh(struct inventory *inventory)
 {
     for (size_t i = 0; i < inventory->pci.count; i++) {
         struct pci_function *function = &inventory->pci.list[i];
+        struct pci_function now;
 
-        (void)pci_read_function(inventory->env.root, function->bdf, function,
-                                NULL); /* it stays as it was */
+        if (pci_read_function(inventory->env.root, function->bdf, &now, NULL) == 0) {
+            read_config(inventory, function, &now);
+            *function = now;
+        } /* else it stays as it was */
     }
 }
 
@@ -103,9 +124,11 @@ static void learn(struct inventory *inventory, const char *bdf)
     struct pci_function function;
 
     forget(inventory, bdf); /* its end was not heard */
-    if (pci_read_function(inventory->env.root, bdf, &function, NULL) == 0 &&
-        pci_insert(&inventory->pci, &function) == 0) {
-        tell(inventory, &function, true);
+    if (pci_read_function(inventory->env.root, bdf, &function, NULL) == 0) {
+        read_config(inventory, NULL, &function);
+        if (pci_insert(&inventory->pci, &function) == 0) {
+            tell(inventory, &function, true);
+        }
     }
 }
 
@@ -220,6 +243,9 @@ int inventory_create(const struct inventory_env *env, struct inventory **result,
     inventory->fd = -1;
     r = follow(inventory, err); /* first: nothing falls between hearing and reading */
     r = r == 0 ? pci_read(env->root, &inventory->pci, err) : r;
+    for (size_t i = 0; r == 0 && i < inventory->pci.count; i++) {
+        read_config(inventory, NULL, &inventory->pci.list[i]);
+    }
     r = r == 0 ? topology_read(env->root, &inventory->topology, err) : r;
     if (r < 0) {
         inventory_destroy(inventory);

@@ -36,6 +36,14 @@ bool pci_is_bdf(const char *text)
            rest[7] <= '7' && rest[8] == '\0';
 }
 
+static int open_function(const char *root, const char *bdf)
+{
+    char path[sizeof(DEVICES) + 1 + PCI_BDF_SIZE];
+
+    (void)snprintf(path, sizeof(path), DEVICES "/%s", bdf);
+    return sysfs_open(root, path);
+}
+
 /* ---- configuration space ----
  *
  * Each access reaches the device, so no more is read than is wanted. Who may not read more than the
@@ -70,21 +78,23 @@ static uint64_t find_serial(int fd)
     return 0;
 }
 
-static void read_config(int dir_fd, struct pci_function *function)
+void pci_read_config(const char *root, struct pci_function *function, bool may_wake)
 {
+    auto_close int dir_fd = open_function(root, function->bdf);
     auto_close int fd = -1;
     struct stat status;
     char power[16];
     uint8_t byte;
 
-    if (sysfs_text(dir_fd, "power_state", power, sizeof(power)) == 0 &&
-        strcmp(power, "D3cold") == 0) {
+    if (dir_fd < 0 || (!may_wake && sysfs_text(dir_fd, "power_state", power, sizeof(power)) == 0 &&
+                       strcmp(power, "D3cold") == 0)) {
         return; /* it would be woken up for that, and we would wait */
     }
     fd = openat(dir_fd, "config", O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return;
     }
+    function->is_known = true;
     if (pread(fd, &byte, 1, CONFIG_HEADER) == 1) {
         byte &= HEADER_TYPE;
         function->is_bridge = byte == 1 || byte == 2;
@@ -135,6 +145,20 @@ static int read_group(int dir_fd)
                                                                                        : -1;
 }
 
+/* Those that are switched on, by the links to them: their number itself is told only when nobody
+ * changes the driver. */
+static unsigned count_vfs(int dir_fd, unsigned most)
+{
+    char name[32], target[PATH_MAX];
+    unsigned count = 0;
+
+    while (count < most && snprintf(name, sizeof(name), "virtfn%u", count) > 0 &&
+           sysfs_link(dir_fd, name, target, sizeof(target)) == 0) {
+        count++;
+    }
+    return count;
+}
+
 static void read_attributes(int dir_fd, struct pci_function *function)
 {
     function->vendor = (uint16_t)sysfs_number(dir_fd, "vendor", 0);
@@ -145,24 +169,18 @@ static void read_attributes(int dir_fd, struct pci_function *function)
     function->revision = (uint8_t)sysfs_number(dir_fd, "revision", 0);
     function->node = (int)sysfs_number(dir_fd, "numa_node", -1);
     function->vfs_most = (unsigned)sysfs_number(dir_fd, "sriov_totalvfs", 0);
-    function->vfs = (unsigned)sysfs_number(dir_fd, "sriov_numvfs", 0);
+    function->vfs = count_vfs(dir_fd, function->vfs_most);
     function->iommu_group = read_group(dir_fd);
     /* Those that are not there stay empty. */
     (void)sysfs_link_base(dir_fd, "driver", function->driver, sizeof(function->driver));
     (void)sysfs_link_base(dir_fd, "physfn", function->physical, sizeof(function->physical));
     (void)sysfs_text(dir_fd, "reset_method", function->reset, sizeof(function->reset));
-    (void)sysfs_text(dir_fd, "driver_override", function->driver_override,
-                     sizeof(function->driver_override));
-    if (strcmp(function->driver_override, "(null)") == 0) {
-        function->driver_override[0] = '\0';
-    }
 }
 
 int pci_read_function(const char *root, const char *bdf, struct pci_function *function,
                       struct err *err)
 {
     struct pci_function found = {.iommu_group = -1, .node = -1};
-    char path[sizeof(DEVICES) + 1 + PCI_BDF_SIZE];
     auto_close int dir_fd = -1;
 
     if (!pci_is_bdf(bdf)) {
@@ -171,15 +189,13 @@ int pci_read_function(const char *root, const char *bdf, struct pci_function *fu
                        "0000:03:00.0",
                        bdf);
     }
-    (void)snprintf(path, sizeof(path), DEVICES "/%s", bdf);
-    dir_fd = sysfs_open(root, path);
+    dir_fd = open_function(root, bdf);
     if (dir_fd < 0) {
         return err_set(err, -ENODEV, "there is no PCI function '%s'", bdf);
     }
     memcpy(found.bdf, bdf, strlen(bdf) + 1);
     read_attributes(dir_fd, &found);
     read_bars(dir_fd, &found);
-    read_config(dir_fd, &found);
     *function = found;
     return 0;
 }

@@ -1,9 +1,11 @@
 /* The PCI functions of this machine, as sysfs(5) tells: a snapshot, which pci_read() takes anew.
  *
  * `root` is put before "/sys" and "/proc": "" on the machine itself, a prepared tree in tests.
- * Nothing here changes the machine, and nothing waits for a device: the configuration space of one
- * that sleeps in D3cold is not read. Formats: the kernel's Documentation/ABI/testing/sysfs-bus-pci,
- * PCI Express Base Specification 7.8.3 (Device Serial Number). */
+ * Nothing here changes the machine. Some attributes (driver_override, sriov_numvfs, uevent) wait
+ * until a change of the function's driver is over, which may be never, so none of them is read;
+ * configuration space waits as long as a reset, so it is read once, and by who says so. Formats:
+ * the kernel's Documentation/ABI/testing/sysfs-bus-pci, PCI Express Base Specification 7.8.3
+ * (Device Serial Number). */
 #ifndef QVM_DAEMON_HOST_PCI_H
 #define QVM_DAEMON_HOST_PCI_H
 
@@ -36,16 +38,16 @@ struct pci_function {
     uint16_t vendor, device, subvendor, subdevice;
     uint32_t class; /* base class << 16 | subclass << 8 | programming interface */
     uint8_t revision;
-    bool is_bridge;                        /* its header is of type 1 or 2: never a guest's */
-    char driver[PCI_DRIVER_SIZE];          /* empty: none is bound */
-    char driver_override[PCI_DRIVER_SIZE]; /* empty: none is set */
-    int iommu_group;                       /* -1: none */
-    int node;                              /* NUMA node, -1: not known */
-    char reset[PCI_RESET_SIZE];  /* methods in the kernel's order, "flr bus"; empty: none */
-    uint64_t serial;             /* Device Serial Number; 0: none, or it could not be read */
-    uint8_t interrupt_pin;       /* 1 INTA ... 4 INTD; 0: none, or it could not be read */
-    unsigned vfs, vfs_most;      /* virtual functions: switched on, possible */
-    char physical[PCI_BDF_SIZE]; /* the function that this one is a virtual one of, or empty */
+    bool is_known;                /* its configuration space was read */
+    bool is_bridge;               /* its header is of type 1 or 2: never a guest's */
+    char driver[PCI_DRIVER_SIZE]; /* empty: none is bound */
+    int iommu_group;              /* -1: none */
+    int node;                     /* NUMA node, -1: not known */
+    char reset[PCI_RESET_SIZE];   /* methods in the kernel's order, "flr bus"; empty: none */
+    uint64_t serial;              /* Device Serial Number; 0: none, or it could not be read */
+    uint8_t interrupt_pin;        /* 1 INTA ... 4 INTD; 0: none, or it could not be read */
+    unsigned vfs, vfs_most;       /* virtual functions: switched on, possible */
+    char physical[PCI_BDF_SIZE];  /* the function that this one is a virtual one of, or empty */
     struct pci_bar bars[PCI_BARS];
     char use[PCI_USE_SIZE]; /* what the host itself does with it; empty: nothing that is known */
     const char *cure;       /* how that ends, in words of static storage; NULL: no use */
@@ -57,14 +59,19 @@ struct pci_table {
     size_t left_out; /* functions beyond PCI_FUNCTIONS_MAX */
 };
 
-/* Read all functions and what the host does with them. A machine without PCI has none. -ENOMEM. */
+/* Read all functions and what the host does with them, without what their configuration space
+ * tells. A machine without PCI has none. -ENOMEM. */
 int pci_read(const char *root, struct pci_table *table, struct err *err);
 void pci_fini(struct pci_table *table);
 
-/* Read one function, without its `use`. -ENODEV: it is not there; -EINVAL: `bdf` is no name of a
- * function. */
+/* Read one function, without its `use` and its configuration space. -ENODEV: it is not there;
+ * -EINVAL: `bdf` is no name of a function. */
 int pci_read_function(const char *root, const char *bdf, struct pci_function *function,
                       struct err *err);
+
+/* Read what its configuration space tells: waits while it is reset. One that sleeps in D3cold is
+ * left alone, unless it may be woken up, which takes a moment more. */
+void pci_read_config(const char *root, struct pci_function *function, bool may_wake);
 
 /* Find out again what the host does with each: mounted disks and swap, also through partitions,
  * device mapper and md; addresses, routes, members of bridges and bonds; the display and the

@@ -66,19 +66,12 @@ int pci_lock(const char *root, const char *bdf, int *fd, struct err *err)
     return 0;
 }
 
-/* Say which driver may have it, and let the kernel look. A newline takes the word back. */
-static int offer(const char *root, int dir_fd, const char *bdf, const char *driver, bool is_probed,
-                 struct err *err)
+/* Say which driver alone may have it. A newline takes the word back. */
+static int offer(int dir_fd, const char *bdf, const char *driver, struct err *err)
 {
     int r = put(dir_fd, "driver_override", driver[0] != '\0' ? driver : "\n");
 
-    if (r < 0) {
-        return err_sys(err, r, "cannot set the driver of '%s'", bdf);
-    }
-    if (is_probed) {
-        (void)put_bus(root, "drivers_probe", bdf); /* what came of it is read back */
-    }
-    return 0;
+    return r < 0 ? err_sys(err, r, "cannot set the driver of '%s'", bdf) : 0;
 }
 
 static int unbind(int dir_fd, const char *bdf, struct err *err)
@@ -107,7 +100,7 @@ int pci_bind_vfio(const char *root, const char *bdf, struct err *err)
     if (strcmp(driver, PCI_VFIO_DRIVER) == 0) {
         return 0;
     }
-    r = offer(root, dir_fd, bdf, PCI_VFIO_DRIVER, false, err);
+    r = offer(dir_fd, bdf, PCI_VFIO_DRIVER, err);
     if (r == 0 && driver[0] != '\0') {
         r = unbind(dir_fd, bdf, err);
     }
@@ -132,6 +125,40 @@ bool pci_is_vfio(const char *root, const char *bdf)
     return strcmp(driver, PCI_VFIO_DRIVER) == 0;
 }
 
+static void read_override(int dir_fd, char override[PCI_DRIVER_SIZE])
+{
+    if (sysfs_text(dir_fd, "driver_override", override, PCI_DRIVER_SIZE) < 0 ||
+        strcmp(override, "(null)") == 0) {
+        override[0] = '\0';
+    }
+}
+
+void pci_read_override(const char *root, const char *bdf, char override[PCI_DRIVER_SIZE])
+{
+    auto_close int dir_fd = open_function(root, bdf, NULL);
+
+    override[0] = '\0';
+    if (dir_fd >= 0) {
+        read_override(dir_fd, override);
+    }
+    if (strcmp(override, PCI_VFIO_DRIVER) == 0) {
+        override[0] = '\0';
+    }
+}
+
+/* Ours is taken back. Who had it with VFIO's driver before was not told anything. */
+static int take_override_back(int dir_fd, const char *bdf, const struct pci_home *home,
+                              struct err *err)
+{
+    char now[PCI_DRIVER_SIZE];
+
+    if (strcmp(home->driver, PCI_VFIO_DRIVER) == 0) {
+        return 0;
+    }
+    read_override(dir_fd, now);
+    return strcmp(now, PCI_VFIO_DRIVER) == 0 ? offer(dir_fd, bdf, home->driver_override, err) : 0;
+}
+
 static bool is_home(const char *driver, const struct pci_home *home)
 {
     return strcmp(home->driver, PCI_ANY_DRIVER) == 0 ? strcmp(driver, PCI_VFIO_DRIVER) != 0
@@ -153,8 +180,10 @@ int pci_bind_home(const char *root, const char *bdf, const struct pci_home *home
         driver[0] = '\0';
     }
     if (r == 0) {
-        r = offer(root, dir_fd, bdf, home->driver_override,
-                  driver[0] == '\0' && home->driver[0] != '\0', err);
+        r = take_override_back(dir_fd, bdf, home, err);
+    }
+    if (r == 0 && driver[0] == '\0' && home->driver[0] != '\0') {
+        (void)put_bus(root, "drivers_probe", bdf); /* what came of it is read back */
     }
     if (r == 0) {
         read_driver(dir_fd, driver);

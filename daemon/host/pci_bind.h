@@ -14,7 +14,7 @@
 /* Where a function belongs when no guest has it. */
 struct pci_home {
     char driver[PCI_DRIVER_SIZE];          /* empty: none; or PCI_ANY_DRIVER */
-    char driver_override[PCI_DRIVER_SIZE]; /* empty: none was set */
+    char driver_override[PCI_DRIVER_SIZE]; /* what an operator had set; empty: nothing */
 };
 
 /* Be the only one who changes the function, until the descriptor is closed, however that comes:
@@ -25,8 +25,12 @@ int pci_lock(const char *root, const char *bdf, int *fd, struct err *err);
 /* Give it to VFIO. -ENOENT: that driver is not loaded; -EIO: it did not take it. */
 int pci_bind_vfio(const char *root, const char *bdf, struct err *err);
 
-/* Take it from VFIO and bring it home; what is there already stays. A function that is gone is
- * home. -EIO: its driver did not take it back. */
+/* What is set as its driver_override, beside what pci_bind_vfio() sets; empty: nothing. Waits until
+ * nobody changes its driver. */
+void pci_read_override(const char *root, const char *bdf, char override[PCI_DRIVER_SIZE]);
+
+/* Take it from VFIO and bring it home; what is there already stays, and so does a driver_override
+ * that is not ours. A function that is gone is home. -EIO: its driver did not take it back. */
 int pci_bind_home(const char *root, const char *bdf, const struct pci_home *home, struct err *err);
 
 /* Is it VFIO's? */

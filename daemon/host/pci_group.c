@@ -23,13 +23,8 @@ static void read_member(int dir_fd, const char *bdf, struct pci_member *member)
     *member = (struct pci_member){.vendor = (uint16_t)sysfs_number(dir_fd, "vendor", 0),
                                   .device = (uint16_t)sysfs_number(dir_fd, "device", 0)};
     (void)snprintf(member->bdf, sizeof(member->bdf), "%s", bdf);
-    /* what is not there stays empty */
+    /* none: empty; what is set as driver_override, the kernel tells only who can wait */
     (void)sysfs_link_base(dir_fd, "driver", member->home.driver, sizeof(member->home.driver));
-    (void)sysfs_text(dir_fd, "driver_override", member->home.driver_override,
-                     sizeof(member->home.driver_override));
-    if (strcmp(member->home.driver_override, "(null)") == 0) {
-        member->home.driver_override[0] = '\0';
-    }
 }
 
 static int by_name(const void *a, const void *b)

@@ -1,7 +1,7 @@
 /* What goes together: the functions of an IOMMU group.
  *
- * Nothing here waits: no configuration space is read, and no device is woken up. `root` as of
- * pci.h. */
+ * Nothing here waits: no configuration space is read, no device is woken up, and no attribute is
+ * read that waits for a change of drivers. `root` as of pci.h. */
 #ifndef QVM_DAEMON_HOST_PCI_GROUP_H
 #define QVM_DAEMON_HOST_PCI_GROUP_H
 
@@ -16,7 +16,7 @@
 struct pci_member {
     char bdf[PCI_BDF_SIZE];
     uint16_t vendor, device;
-    struct pci_home home; /* as it is now */
+    struct pci_home home; /* its driver now */
 };
 
 /* The functions of the IOMMU group of `bdf`, itself among them, without bridges, by name. -ENODEV:

@@ -26,6 +26,13 @@ int store_device_take(struct store *store, const struct store_device *device, st
                            err);
 }
 
+int store_device_override(struct store *store, const char *bdf, const char *override,
+                          struct err *err)
+{
+    return store_write_one(store, "UPDATE device SET driver_override = ?2 WHERE bdf = ?1",
+                           BIND(SQL_TEXT(bdf), SQL_TEXT(override)), err);
+}
+
 int store_device_trouble(struct store *store, const char *bdf, const char *why, struct err *err)
 {
     int r = store_write_one(store, "UPDATE device SET trouble = ?2 WHERE bdf = ?1",

@@ -194,6 +194,9 @@ struct store_device {
 /* Write down where it belongs, before it is taken from there; what was written in this boot stays.
  * From now on it is in no trouble. In the transaction of the claim. */
 int store_device_take(struct store *store, const struct store_device *device, struct err *err);
+/* It is to get this driver_override back as well. -ENOENT: it was not taken. */
+int store_device_override(struct store *store, const char *bdf, const char *override,
+                          struct err *err);
 /* Something went wrong with it. -ENOENT: it was not taken. */
 int store_device_trouble(struct store *store, const char *bdf, const char *why, struct err *err);
 /* It is back where it belongs. */

@@ -59,7 +59,8 @@ class PreparedTest(HostBase):
             "0000:00:00.0": "bridge", "0000:00:02.0": "free", "0000:00:03.0": "free",
             "0000:00:04.0": "free", "0000:00:05.0": "free"})
         self.machine.put("/proc/1/mountinfo", "30 1 259:0 / /srv rw - ext4 /dev/nvme0n1 rw\n")
-        self.machine.put("/sys/devices/pci0000:00/0000:00:02.0/sriov_numvfs", "1\n")
+        self.machine.put("/sys/devices/pci0000:00/0000:00:02.0/sriov_totalvfs", "1\n")
+        self.machine.link("/sys/devices/pci0000:00/0000:00:02.0/virtfn0", "../0000:00:02.1")
         self.assertEqual(self.rows("device", "list", "*:04.0")["0000:00:04.0"][6], "host")
         told = self.qvmctl("device", "list", "-w", "0000:00:04.0").stdout
         self.assertIn("is used by the host: disk 'nvme0n1' is mounted on '/srv'", told)

@@ -74,10 +74,8 @@ START_TEST(a_group_is_its_functions_without_bridges_by_name)
     ck_assert_str_eq(members[0].bdf, "0000:00:19.0");
     ck_assert_uint_eq(members[0].device, 0x10d3);
     ck_assert_str_eq(members[0].home.driver, "e1000e");
-    ck_assert_str_eq(members[0].home.driver_override, "");
     ck_assert_str_eq(members[1].bdf, "0000:00:19.1");
     ck_assert_str_eq(members[1].home.driver, "");
-    ck_assert_str_eq(members[1].home.driver_override, "vfio-pci");
     ck_assert_int_eq(pci_group_number(tree_root, "0000:00:1d.0"), -1);
     tear_down();
 }
@@ -164,6 +162,31 @@ START_TEST(what_is_home_stays_there_and_what_does_not_come_home_is_noticed)
 }
 END_TEST
 
+START_TEST(an_override_is_taken_back_by_who_has_set_it)
+{
+    const struct pci_home home = {.driver = ""}, asked = {.driver_override = "igb"},
+                          vfio = {.driver = PCI_VFIO_DRIVER}, nic = {.driver = "e1000e"};
+    char text[64];
+
+    set_up();
+    pci_read_override(tree_root, "0000:00:19.0", text);
+    ck_assert_str_eq(text, "");
+    pci_read_override(tree_root, "0000:00:19.1", text); /* ours is nobody's */
+    ck_assert_str_eq(text, "");
+    ck_assert_int_eq(pci_bind_home(tree_root, "0000:00:19.1", &vfio, NULL), -EIO);
+    ck_assert_str_eq(text_of(OTHER "/driver_override", text), "vfio-pci\n");
+    ck_assert_int_eq(pci_bind_home(tree_root, "0000:00:19.1", &asked, NULL), 0);
+    ck_assert_str_eq(text_of(OTHER "/driver_override", text), "igbo-pci\n"); /* no kernel's file */
+    pci_read_override(tree_root, "0000:00:19.1", text);
+    ck_assert_str_eq(text, "igbo-pci");
+    ck_assert_int_eq(pci_bind_home(tree_root, "0000:00:19.1", &home, NULL), 0);
+    ck_assert_str_eq(text_of(OTHER "/driver_override", text), "igbo-pci\n");
+    ck_assert_int_eq(pci_bind_home(tree_root, "0000:00:19.0", &nic, NULL), 0);
+    ck_assert_str_eq(text_of(NIC "/driver_override", text), "(null)\n");
+    tear_down();
+}
+END_TEST
+
 START_TEST(a_reset_is_done_where_there_is_one_and_its_failure_is_told)
 {
     static const struct tree_entry works[] = {{NIC "/reset", "", NULL}};
@@ -206,5 +229,6 @@ UNIT_MAIN("host_bind", a_group_is_its_functions_without_bridges_by_name,
           what_can_be_no_guests_is_told_why, without_its_driver_nothing_is_taken_from_another,
           what_a_driver_did_not_take_is_noticed,
           what_is_home_stays_there_and_what_does_not_come_home_is_noticed,
+          an_override_is_taken_back_by_who_has_set_it,
           a_reset_is_done_where_there_is_one_and_its_failure_is_told,
           one_works_on_a_function_at_a_time)

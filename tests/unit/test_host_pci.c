@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "daemon/host/pci_group.h"
 #include "daemon/host/pci_node.h"
 #include "proto/base/err.h"
 #include "tests/unit/pci_tree.h"
@@ -39,7 +40,6 @@ START_TEST(attributes_are_read_as_the_kernel_writes_them)
     ck_assert_int_eq(function->iommu_group, 9);
     ck_assert_str_eq(function->reset, "flr bus");
     ck_assert_str_eq(function->driver, "vfio-pci");
-    ck_assert_str_eq(function->driver_override, "vfio-pci");
     ck_assert_uint_eq(function->vfs_most, 8);
     ck_assert_uint_eq(function->vfs, 0);
     ck_assert_uint_eq(function->bars[0].start, 0xfe000000);
@@ -54,11 +54,9 @@ START_TEST(what_is_not_there_is_not_known)
 {
     const struct pci_function *function;
 
-    tree_bytes(VGA "/driver_override", "(null)\n", 7);
     tree_bytes(VGA "/revision", "many\n", 5);
     function = read_one("0000:00:02.0");
     ck_assert_str_eq(function->driver, "");
-    ck_assert_str_eq(function->driver_override, "");
     ck_assert_str_eq(function->reset, "");
     ck_assert_int_eq(function->node, -1);
     ck_assert_uint_eq(function->revision, 0);
@@ -111,15 +109,40 @@ START_TEST(capabilities_that_run_in_a_ring_or_off_the_end_are_left)
 }
 END_TEST
 
-START_TEST(a_function_that_sleeps_is_not_woken)
+START_TEST(a_function_that_sleeps_is_not_woken_unless_somebody_is_to_have_it)
 {
+    struct pci_function sleeper = {.bdf = "0000:00:1e.0"};
     uint8_t config[64] = {[0x3d] = 1};
 
     tree_bytes(SERIAL "/config", config, sizeof(config));
     tree_bytes(SERIAL "/power_state", "D3cold\n", 7);
     ck_assert_uint_eq(read_one("0000:00:1e.0")->interrupt_pin, 0);
+    pci_read_config(tree_root, &sleeper, true); /* as who is to take it */
+    ck_assert_uint_eq(sleeper.interrupt_pin, 1);
     tree_bytes(SERIAL "/power_state", "D3hot\n", 6);
     ck_assert_uint_eq(read_one("0000:00:1e.0")->interrupt_pin, 1);
+}
+END_TEST
+
+/* The kernel tells these only while nobody changes the driver. Who opens such a file here waits
+ * for ever. */
+START_TEST(nothing_is_read_that_waits_for_a_change_of_drivers)
+{
+    static const char *const waiting[] = {"driver_override", "sriov_numvfs", "uevent"};
+    struct pci_member members[PCI_GROUP_MAX];
+    char path[PATH_MAX];
+    size_t count;
+    int group;
+
+    tree_bytes(SERIAL "/sriov_totalvfs", "8\n", 2);
+    for (size_t i = 0; i < ARRAY_LEN(waiting); i++) {
+        tree_path(path, SERIAL);
+        (void)strcat(strcat(path, "/"), waiting[i]);
+        (void)unlink(path);
+        ck_assert_int_eq(mkfifo(path, 0600), 0);
+    }
+    ck_assert_uint_eq(read_one("0000:00:1e.0")->vfs, 0);
+    ck_assert_int_eq(pci_group_read(tree_root, "0000:00:1e.0", members, &count, &group, NULL), 0);
 }
 END_TEST
 
@@ -288,7 +311,10 @@ END_TEST
 START_TEST(display_console_and_virtual_functions_are_the_hosts)
 {
     tree_bytes(VGA "/boot_vga", "1\n", 2);
-    tree_bytes(OTHER "/sriov_numvfs", "4\n", 2);
+    tree_bytes(OTHER "/sriov_totalvfs", "8\n", 2);
+    for (char name[] = OTHER "/virtfn0"; name[sizeof(name) - 2] < '4'; name[sizeof(name) - 2]++) {
+        tree_link(name, "../0000:00:1a.0");
+    }
     tree_bytes("/sys/class/tty/console/active", "tty0 ttyS4\n", 11);
     tree_link("/sys/class/tty/ttyS4", "../../devices/pci0000:00/0000:00:1e.0/tty/ttyS4");
     ck_assert_str_eq(read_one("0000:00:02.0")->use, "it is the display that it was booted with");
@@ -360,7 +386,8 @@ UNIT_MAIN_WITH("host_pci", pci_tree_setup, pci_tree_teardown, every_function_is_
                attributes_are_read_as_the_kernel_writes_them, what_is_not_there_is_not_known,
                the_serial_number_is_found_among_the_capabilities,
                capabilities_that_run_in_a_ring_or_off_the_end_are_left,
-               a_function_that_sleeps_is_not_woken, a_bridge_is_known_by_its_header,
+               a_function_that_sleeps_is_not_woken_unless_somebody_is_to_have_it,
+               nothing_is_read_that_waits_for_a_change_of_drivers, a_bridge_is_known_by_its_header,
                names_of_functions_are_whole, a_mounted_disk_is_the_hosts,
                a_disk_below_volumes_is_the_hosts,
                a_file_system_with_a_number_of_its_own_is_found_by_its_device,

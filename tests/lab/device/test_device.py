@@ -432,6 +432,48 @@ class DeviceTest(Devices, QvmdTest):
         self.assert_home(CARD)
         self.assertIn("the host has no PCI function", self.why_not("a", "hot"))
 
+    def test_nobody_waits_for_a_driver_that_is_being_changed(self):
+        """Of a function that is not let go: the kernel waits, whoever asks it for that."""
+        self.reconfigure(f"device whole {WHOLE}")
+        guest = self.borrow("a", "card", "whole")
+        pullers = [subprocess.Popen(["sh", "-c", f"echo {bdf} >{DEVICES}/{bdf}/driver/unbind"])
+                   for bdf in (CARD, WHOLE)]
+        for puller in pullers:  # it is in the kernel's hands
+            self.eventually(lambda puller=puller: self.waits_in_the_kernel(puller.pid),
+                            "nobody waits", 30)
+        self.assertIn(f"is held by guest 'a' (pid {guest['pid']})", self.why_not("b", "card"))
+        listed = {one["bdf"]: one for one in self.qvmd.call("device.list")["devices"]}
+        self.assertEqual((listed[CARD]["guest"], listed[WHOLE]["guest"]), ("a", "a"))
+        self.borrow("c", "disk")  # others go on
+        self.qvmd.restart()
+        self.eventually(self.is_found("a"), "not adopted")
+        self.eventually(self.is_found("c"), "not adopted")
+        self.end("c")
+        self.assert_home(DISK)
+        self.assertIsNone(pullers[0].poll())
+        self.end("a")
+        for puller in pullers:
+            puller.wait(60)
+        self.assert_home(CARD, WHOLE)
+
+    @staticmethod
+    def waits_in_the_kernel(pid):
+        with open(f"/proc/{pid}/stack", encoding="ascii") as file:
+            return "vfio_" in file.read()
+
+    def test_what_an_operator_has_set_is_given_back(self):
+        write(f"{DEVICES}/{CARD}/driver_override", "e1000e\n")
+        self.borrow("a", "card", "disk")
+        self.assertEqual(read(CARD, "driver_override"), "vfio-pci")
+        self.assertEqual(self.qvmd.rows(
+            f"SELECT driver, driver_override FROM device WHERE bdf = '{CARD}'"),
+            [("e1000e", "e1000e")])
+        self.end("a")
+        self.eventually(lambda: self.held() == [], "it is held on to", 30)
+        self.assertEqual((driver(CARD), read(CARD, "driver_override")), ("e1000e", "e1000e"))
+        write(f"{DEVICES}/{CARD}/driver_override", "\n")
+        self.assert_home(CARD, DISK)
+
     def test_qvmd_answers_while_devices_are_opened_and_given_back(self):
         with self.qvmd.client() as client:
             number = client.request("guest.start", name="a", definition=definition("device:disk"))
