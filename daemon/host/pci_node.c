@@ -52,16 +52,18 @@ static void tell_kind(const struct search *search, const char *kind)
     fd = sysfs_open(search->root, path);
     auto_dir DIR *dir = sysfs_list(search->root, path);
     while (fd >= 0 && (number = sysfs_next(dir)) != NULL) {
-        struct pci_node node = {0};
+        struct pci_node node;
         const char *last;
+        bool is_its;
 
         last = sysfs_link(fd, number, target, sizeof(target)) == 0 ? strrchr(target, '/') : NULL;
-        if (last == NULL) {
-            continue;
+        is_its = last != NULL && pci_of_path(target, node.bdf);
+        if (last == NULL || (!is_its && strstr(target, NVME_HEADS) == NULL)) {
+            continue; /* most of a host's are no PCI function's */
         }
         (void)snprintf(node.id, sizeof(node.id), "%s:%.20s", kind, number);
         (void)snprintf(node.name, sizeof(node.name), "%.63s", last + 1);
-        if (pci_of_path(target, node.bdf)) {
+        if (is_its) {
             search->fn(search->data, &node);
         } else {
             tell_heads(search, target, &node);

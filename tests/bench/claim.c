@@ -3,7 +3,8 @@
  *     claim DIRECTORY [ROUNDS]
  *
  * In DIRECTORY, which must be empty, lie a prepared machine and a store. A guest with memory, a
- * vCPU, an image and DEVICES functions is claimed for and let go again, ROUNDS times (101). */
+ * vCPU, an image and DEVICES functions is claimed for and let go again, ROUNDS times (101). What is
+ * asked once for all of them, device nodes and addresses, is this machine's own. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "daemon/host/pci_group.h"
+#include "daemon/host/pci_node.h"
 #include "daemon/reserve.h"
 #include "daemon/store/store.h"
 #include "proto/base/cleanup.h"
@@ -86,7 +88,6 @@ static void make_machine(const char *root)
         put(root, bdfs[i], "class", "0x010802\n");
         put(root, bdfs[i], "vendor", "0x1b36\n");
         put(root, bdfs[i], "device", "0x0010\n");
-        put(root, bdfs[i], "driver_override", "(null)\n");
         link_to(root, place, "driver", "../../../../bus/pci/drivers/nvme");
         (void)snprintf(target, sizeof(target), "../../../../kernel/iommu_groups/%d", i);
         link_to(root, place, "iommu_group", target);
@@ -131,6 +132,34 @@ static void look(struct store *store, const char *root, struct pci_member *found
         }
         found[i] = members[0];
     }
+}
+
+static void count_node(void *data, const struct pci_node *node)
+{
+    size_t *count = data;
+
+    (void)node;
+    (*count)++;
+}
+
+/* As daemon/guest/device.c and claim.c, once for all of them. Returns how many nodes there are. */
+static size_t look_around(const struct pci_member *found)
+{
+    struct pci_table table = {0};
+    size_t count = 0;
+
+    for (int i = 0; i < DEVICES; i++) {
+        struct pci_function function = {0};
+
+        memcpy(function.bdf, found[i].bdf, sizeof(function.bdf));
+        if (pci_insert(&table, &function) < 0) {
+            fail(function.bdf, NULL);
+        }
+    }
+    pci_read_addresses("", &table);
+    pci_fini(&table);
+    pci_each_node("", count_node, &count);
+    return count;
 }
 
 /* As daemon/guest/claim.c: one transaction, with where the devices belong. */
@@ -197,14 +226,17 @@ int main(int argc, char **argv)
 {
     size_t rounds = argc > 2 ? (size_t)strtoul(argv[2], NULL, 10) : 101;
     auto_free double *looks = calloc(rounds, sizeof(*looks));
+    auto_free double *around = calloc(rounds, sizeof(*around));
     auto_free double *claims = calloc(rounds, sizeof(*claims));
     auto_free double *ends = calloc(rounds, sizeof(*ends));
     struct store *store = NULL;
     struct err err = {0};
     char path[512];
     int64_t instance;
+    size_t nodes = 0;
 
-    if (argc < 2 || rounds == 0 || looks == NULL || claims == NULL || ends == NULL) {
+    if (argc < 2 || rounds == 0 || looks == NULL || around == NULL || claims == NULL ||
+        ends == NULL) {
         (void)fprintf(stderr, "usage: claim DIRECTORY [ROUNDS]\n");
         return 2;
     }
@@ -221,6 +253,9 @@ int main(int argc, char **argv)
         look(store, argv[1], found);
         looks[i] = cpu_ms() - begun;
         begun = cpu_ms();
+        nodes = look_around(found);
+        around[i] = cpu_ms() - begun;
+        begun = cpu_ms();
         claim(store, instance, found);
         claims[i] = cpu_ms() - begun;
         begun = cpu_ms();
@@ -228,8 +263,10 @@ int main(int argc, char **argv)
         ends[i] = cpu_ms() - begun;
     }
     tell("to look at 8 devices", looks, rounds);
+    tell("at nodes and addresses", around, rounds);
     tell("to claim them, one commit", claims, rounds);
     tell("to let them go, one commit", ends, rounds);
+    (void)printf("device nodes of PCI functions here: %zu\n", nodes);
     store_close(store);
     return 0;
 }
