@@ -2,6 +2,8 @@
 """Functions of the host in guests that qvmd runs: a qvm without rights drives them, and the host has
 them again afterwards."""
 
+import glob
+import hashlib
 import os
 import re
 import shutil
@@ -77,6 +79,40 @@ class PassTest(debian.DebianTest):
         self.qvmd.wait("a", "stopped")
         self.assert_home()
 
+    def test_a_card_and_a_disk_work_on_whoever_is_killed_in_the_middle_of_traffic(self):
+        passes = ("pci:0:5.0=pci:0:5.0", "pci:0:5.1=pci:0:6.0")
+        console = self.start("a", *passes)
+        self.busy(console)
+        pid = self.qvmd.guest("a")["pid"]
+        self.qvmd.restart()
+        self.eventually(lambda: self.qvmd.guest("a")["state"] == "running", "not adopted", 30)
+        self.assertEqual(self.qvmd.guest("a")["pid"], pid)
+        self.reads(console)
+        self.qvmd.crash()
+        os.kill(pid, signal.SIGKILL)
+        self.qvmd.start()
+        self.assert_home()
+        console = self.start("a", *passes)
+        self.reads(console)
+        self.pings(console, "eth0")
+        self.busy(console)
+        os.kill(self.qvmd.guest("a")["pid"], signal.SIGKILL)
+        self.assert_home()
+        self.host_reads()
+
+    @staticmethod
+    def busy(console):
+        """From now on the card and the disk have work all the time."""
+        console.run("ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0")
+        console.run("{ ping -i 0.1 10.0.2.2 >/dev/null & }; { while echo 3 "
+                    ">/proc/sys/vm/drop_caches; do head -c 1048576 /dev/nvme0n1 >/dev/null; done & }")
+
+    def host_reads(self):
+        disk = f"{alone.DEVICES}/{DISK}/nvme/nvme*/nvme*n1"
+        self.eventually(lambda: glob.glob(disk), "the host has no disk", 30)
+        with open(f"/dev/{os.path.basename(glob.glob(disk)[0])}", "rb") as file:
+            self.assertEqual(hashlib.md5(file.read()).hexdigest(), os.environ["LAB_NVME_MD5"])
+
     def test_a_device_sends_messages_shows_its_rom_and_reaches_its_guests_ram_alone(self):
         text = "pass loc pci:0:9=pci:0:9.0\n"
         self.qvmd.call("guest.start", name="bare", definition=debian.qvmtest.bare(
@@ -131,9 +167,9 @@ class PassTest(debian.DebianTest):
         except FileNotFoundError:
             return ""
 
-    def pings(self, console):
+    def pings(self, console, *names):
         """Through both cards, one after the other: MSI-X, and a card that has INTx alone."""
-        for name in ("eth0", "eth1"):
+        for name in names or ("eth0", "eth1"):
             console.run(f"ip link set {name} up && ip addr add 10.0.2.15/24 dev {name}")
             console.run(f"until grep -q 1 /sys/class/net/{name}/carrier; do sleep 0.1; done",
                         alone.PATIENCE_SECONDS)
