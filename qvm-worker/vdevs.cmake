@@ -31,7 +31,7 @@ add_library(vdev-host STATIC ${CMAKE_CURRENT_LIST_DIR}/vdev/host.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/need.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/frames.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/network.c
-  ${CMAKE_CURRENT_LIST_DIR}/vdev/option.c
+  ${CMAKE_CURRENT_LIST_DIR}/vdev/option.c ${CMAKE_CURRENT_LIST_DIR}/vdev/ports.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/pci.c ${CMAKE_CURRENT_LIST_DIR}/vdev/save.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/service.c ${CMAKE_CURRENT_LIST_DIR}/vdev/shmem.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/shmem_rules.c

@@ -14,6 +14,7 @@
 #include "proto/base/err.h"
 #include "qvm-worker/bus/bus.h"
 #include "qvm-worker/vdev/backend.h"
+#include "qvm-worker/vdev/ports.h"
 #include "qvm-worker/vdev/private.h"
 #include "qvm-worker/vdev/sockets.h"
 
@@ -62,6 +63,7 @@ void vdev_host_free_slot(struct vdev_slot *slot)
     vdev_host_close_sockets(slot);
     free(slot->connects);
     free(slot->again);
+    vdev_host_free_ports(slot);
     free(slot->values);
     free(slot->where);
     free(slot->delayed_where);
@@ -89,6 +91,7 @@ void vdev_host_destroy(struct vdev_host *host)
         struct vdev_slot *slot = host->slots[i];
 
         vdev_host_close_stream(slot);
+        vdev_host_close_ports(slot);
         vdev_host_stop_events(slot);
         slot->function = NULL; /* the buses may be gone */
         if (slot->device != NULL) {
@@ -364,6 +367,9 @@ static int build_slot(struct vdev_slot *slot, struct err *err)
         r = vdev_host_open_stream(slot, err);
     }
     if (r == 0) {
+        r = vdev_host_open_ports(slot, err);
+    }
+    if (r == 0) {
         r = vdev_host_open_image(slot, err);
     }
     if (r == 0) {
@@ -401,6 +407,7 @@ static int build_slot(struct vdev_slot *slot, struct err *err)
     }
     if (r == 0) {
         vdev_host_listen_stream(slot);
+        vdev_host_listen_ports(slot);
     }
     return r;
 }

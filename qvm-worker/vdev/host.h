@@ -302,6 +302,13 @@ int vdev_host_break(struct vdev_host *host);
  * size. */
 int vdev_host_resize(struct vdev_host *host, uint16_t columns, uint16_t rows);
 
+/* The same at a port; and the console of a port that is at no file of the host, for sessions, once
+ * the devices are made. -ENODEV, -ENOENT: there is no such port; -EBUSY: it is at a file. */
+int vdev_host_resize_port(struct vdev_host *host, const char *name, uint16_t columns,
+                          uint16_t rows);
+int vdev_host_port_console(const struct vdev_host *host, const char *name, struct console **console,
+                           struct err *err);
+
 /* The host wants so many bytes of the guest's memory. 0; -EAGAIN: there will be a driver, and not
  * yet; -ENODEV: there is no balloon; -ERANGE: the guest has not so much. */
 int vdev_host_balloon(struct vdev_host *host, uint64_t bytes);

@@ -226,6 +226,8 @@ static const char *check_option_kind(const struct loaded_module *loaded, uint32_
     case VDEV_OPTION_HOSTDEV:
         return is_second(options, row) || loaded->ops.receive == NULL ? "its host device is wrong"
                                                                       : NULL;
+    case VDEV_OPTION_PORT:
+        return loaded->ops.port_receive == NULL ? "its ports are wrong" : NULL;
     case VDEV_OPTION_IMAGE:
         return is_second(options, row) || loaded->ops.io_done == NULL ? "its image is wrong" : NULL;
     case VDEV_OPTION_TAP:

@@ -1,6 +1,7 @@
 /* What vdevs need opened outside: named one after the other, and given. */
 #include "proto/base/cleanup.h"
 #include "qvm-worker/vdev/backend.h"
+#include "qvm-worker/vdev/ports.h"
 #include "qvm-worker/vdev/private.h"
 #include "qvm-worker/vdev/sockets.h"
 
@@ -11,6 +12,7 @@ const struct vdev_host_need *vdev_host_next_need(const struct vdev_host *host,
 
     for (uint32_t i = 0; i < host->slot_count; i++) {
         const struct vdev_slot *slot = host->slots[i];
+        const struct vdev_host_need *need;
 
         for (uint32_t j = 0; j < STREAM_COUNT; j++) {
             const struct slot_stream *stream = &slot->streams[j];
@@ -37,6 +39,10 @@ const struct vdev_host_need *vdev_host_next_need(const struct vdev_host *host,
             return &slot->listen_need;
         }
         is_after = is_after || &slot->listen_need == previous;
+        need = vdev_host_next_port_need(slot, previous, &is_after);
+        if (need != NULL) {
+            return need;
+        }
     }
     return NULL;
 }
@@ -64,6 +70,7 @@ void vdev_host_grant(struct vdev_host *host, const struct vdev_host_need *need, 
         if (&host->slots[i]->listen_need == need) {
             vdev_host_grant_listen(host->slots[i], fd);
         }
+        vdev_host_grant_port(host->slots[i], need, fd);
     }
 }
 

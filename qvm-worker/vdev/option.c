@@ -12,6 +12,7 @@
 #include "proto/base/log.h"
 #include "proto/conf/value.h"
 #include "qvm-worker/vdev/backend.h"
+#include "qvm-worker/vdev/ports.h"
 #include "qvm-worker/vdev/private.h"
 #include "qvm-worker/vdev/sockets.h"
 
@@ -279,6 +280,8 @@ static int read_value(struct vdev_slot *slot, struct vdev_value *value, bool is_
         return 0;
     case VDEV_OPTION_SHMEM:
         return vdev_host_read_shmem(slot, value, err);
+    case VDEV_OPTION_PORT:
+        return vdev_host_read_port(slot, value, err);
     }
     return 0;
 }

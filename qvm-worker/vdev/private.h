@@ -110,6 +110,7 @@ struct vdev_slot {
     struct vdev_host_need listen_need; /* without a path: the option was not given */
     struct slot_sockets *sockets;      /* NULL: nobody connects to it */
     struct slot_connects *connects;    /* NULL: it connects to nobody */
+    struct slot_ports *ports;          /* NULL: it has none; from its options on */
 
     struct slot_again *again; /* for another helper; NULL: none follows the first */
 

@@ -11,6 +11,7 @@
 #include "qvm-worker/pci/pci.h"
 #include "qvm-worker/tables/firmware_files.h"
 #include "qvm-worker/vdev/backend.h"
+#include "qvm-worker/vdev/ports.h"
 #include "qvm-worker/vdev/private.h"
 #include "qvm-worker/vdev/sockets.h"
 
@@ -316,4 +317,6 @@ const struct vdev_services vdev_host_services = {
     .socket_close = vdev_host_socket_close,
     .socket_connect = vdev_host_socket_connect,
     .is_master = vdev_host_is_master,
+    .port_write = vdev_host_port_write,
+    .port_resume = vdev_host_port_resume,
 };

@@ -4,7 +4,7 @@
 
 #include "qvm-worker/console/console.h"
 #include "qvm-worker/image/image.h"
-#include "qvm-worker/vdev/private.h"
+#include "qvm-worker/vdev/ports.h"
 
 /* vdev_state_fn for one device. */
 struct state_of {
@@ -51,6 +51,7 @@ static void host_state(const struct vdev_slot *slot, struct state_of *of)
     if (slot->streams[STREAM_INPUT].kind != STREAM_NONE) {
         add_state(of, "hostdev-in", slot->streams[STREAM_INPUT].need.path);
     }
+    vdev_host_ports_state(slot, add_state, of);
     if (slot->image != NULL) {
         add_state(of, "image", slot->image_need.path);
         add_state(of, "engine", image_engine(slot->image));

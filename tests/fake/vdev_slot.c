@@ -52,20 +52,6 @@ static void fake_timer(struct vdev_slot *slot, uint32_t timer, uint64_t deadline
     slot->deadline_ns = slot->deadlines_ns[0];
 }
 
-static void fake_stream_write(struct vdev_slot *slot, const uint8_t *data, size_t size)
-{
-    for (size_t i = 0; i < size; i++, slot->sent_count++) {
-        if (slot->sent_count < FAKE_SENT_MAX) {
-            slot->sent[slot->sent_count] = data[i];
-        }
-    }
-}
-
-static void fake_stream_resume(struct vdev_slot *slot)
-{
-    slot->resume_count++;
-}
-
 static void fake_request(struct vdev_slot *slot, enum vdev_request request, uint32_t value)
 {
     slot->request_count++;
@@ -249,8 +235,10 @@ const struct vdev_services fake_slot_services = {
     .now_ns = fake_now_ns,
     .wall_ns = fake_wall_ns,
     .timer = fake_timer,
-    .stream_write = fake_stream_write,
-    .stream_resume = fake_stream_resume,
+    .stream_write = fake_slot_stream_write,
+    .stream_resume = fake_slot_stream_resume,
+    .port_write = fake_slot_port_write,
+    .port_resume = fake_slot_port_resume,
     .request = fake_request,
     .memory_span = fake_slot_memory,
     .memory_read = fake_memory_read,

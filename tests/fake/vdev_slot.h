@@ -7,12 +7,13 @@
 #include "proto/base/err.h"
 #include "qvm-worker/fields.h"
 
-#define FAKE_SENT_MAX   4096u
-#define FAKE_MEMORY_MAX 4u    /* pieces of guest memory */
-#define FAKE_IO_MAX     16u   /* transfers in flight */
-#define FAKE_FILES_MAX  32u   /* of firmware */
-#define FAKE_FRAMES_MAX 128u  /* of a network, each way */
-#define FAKE_BYTES_MAX  2048u /* of a connection, each way */
+#define FAKE_SENT_MAX      4096u
+#define FAKE_PORT_SENT_MAX 64u
+#define FAKE_MEMORY_MAX    4u    /* pieces of guest memory */
+#define FAKE_IO_MAX        16u   /* transfers in flight */
+#define FAKE_FILES_MAX     32u   /* of firmware */
+#define FAKE_FRAMES_MAX    128u  /* of a network, each way */
+#define FAKE_BYTES_MAX     2048u /* of a connection, each way */
 
 /* A piece of guest memory; pieces do not lie together in the test's memory. */
 struct fake_memory {
@@ -75,6 +76,11 @@ struct vdev_slot {
     uint8_t sent[FAKE_SENT_MAX]; /* to the stream; the count goes on beyond */
     uint64_t sent_count;
     unsigned resume_count;
+    struct { /* the same of its ports, by their numbers */
+        uint8_t sent[FAKE_PORT_SENT_MAX];
+        uint64_t sent_count;
+        unsigned resume_count;
+    } ports[VDEV_PORTS_MAX + 1];
 
     unsigned message_count; /* of interrupt controllers; the last one */
     uint64_t message_address;
@@ -214,6 +220,12 @@ void fake_slot_image_stop(struct vdev_slot *slot);
 void fake_slot_image_settle(struct vdev_slot *slot);
 void fake_slot_image_drop(struct vdev_slot *slot, bool (*is_meant)(void *context, uint64_t token),
                           void *context);
+
+/* The streams' services. */
+void fake_slot_stream_write(struct vdev_slot *slot, const uint8_t *data, size_t size);
+void fake_slot_stream_resume(struct vdev_slot *slot);
+void fake_slot_port_write(struct vdev_slot *slot, uint32_t port, const uint8_t *data, size_t size);
+void fake_slot_port_resume(struct vdev_slot *slot, uint32_t port);
 
 /* The network's services. */
 bool fake_slot_network(struct vdev_slot *slot, uint32_t event);

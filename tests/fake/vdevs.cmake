@@ -17,6 +17,7 @@ if(NOT TARGET fake-vdev-slot)
     ${root}/tests/fake/vdev_slot_backend.c
     ${root}/tests/fake/vdev_slot_image.c
     ${root}/tests/fake/vdev_slot_network.c
+    ${root}/tests/fake/vdev_slot_ports.c
     ${root}/tests/fake/vdev_slot_sockets.c
     ${root}/tests/fake/vdev_drive.c)
   target_link_libraries(fake-vdev-slot PUBLIC vdev-fields qvm-vdev-header qvm-flags)
@@ -25,6 +26,7 @@ if(NOT TARGET fake-vdev-slot)
   set(sources_of_mc146818 mc146818_save.c mc146818_time.c)
   set(sources_of_ser8250 ser8250_save.c)
   set(sources_of_flash flash_file.c)
+  set(sources_of_virtio_console virtio_console_control.c)
   set(sources_of_hpet hpet_save.c)
   set(sources_of_pckeyboard pckeyboard_keys.c pckeyboard_save.c)
   set(sources_of_timer8254 timer8254_counter.c)

@@ -50,7 +50,7 @@ libdir=$(sed -n 's/^CMAKE_INSTALL_LIBDIR:[A-Z]*=//p' "$build/CMakeCache.txt")
 vdevs=$(cd "$source/vdevs" && git ls-files 'vdev-*.c')
 # shellcheck disable=SC2046,SC2086 # one word each
 installed "$root" 644 $(printf 'usr/lib/qvm/vdevs/%s.so ' ${vdevs//.c/}) \
-    usr/include/qvm/{shmem,vdev,vdev_fields,vdev_host,vdev_place}.h usr/lib/{tmpfiles,sysusers}.d/qvm.conf \
+    usr/include/qvm/{shmem,vdev,vdev_fields,vdev_host,vdev_option,vdev_place}.h usr/lib/{tmpfiles,sysusers}.d/qvm.conf \
     usr/lib/systemd/system/{qvmd.service,qvmd.socket,qvm-guests.service,qvm.slice} \
     etc/qvm/qvmd.conf \
     usr/share/bash-completion/completions/qvmctl usr/share/zsh/vendor-completions/_qvmctl \
@@ -65,7 +65,7 @@ for page in $(cd "$source" && git ls-files '*.[1-8]'); do
     installed "$root" 644 "usr/share/man/man$section/${page##*/}"
 done
 known='\./(etc/qvm/qvmd\.conf|
-    usr/(sbin/qvmd|bin/qvmctl|bin/qvmimage|libexec/qvm/qvm|lib/qvm/vdevs/vdev-[a-z0-9-]+\.so|include/qvm/(shmem|vdev(_fields|_host|_place)?)\.h|
+    usr/(sbin/qvmd|bin/qvmctl|bin/qvmimage|libexec/qvm/qvm|lib/qvm/vdevs/vdev-[a-z0-9-]+\.so|include/qvm/(shmem|vdev(_fields|_host|_option|_place)?)\.h|
     lib(/[a-z0-9_-]+)?/(libqvmshmem\.so\.0\.1\.0|pkgconfig/libqvmshmem\.pc)|
     lib/(tmpfiles|sysusers)\.d/qvm\.conf|lib/systemd/system/qvm[a-z.-]*|
     share/(man/man[1-8]/qvm[a-z-]*\.[1-8]|doc/qvm/(examples|sample)/.*|

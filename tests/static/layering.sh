@@ -20,7 +20,7 @@ cli/           cli/ proto/
 lib/include/
 lib/           lib/ proto/shmem.h
 qvm-worker/    qvm-worker/ proto/ vdevs/include/qvm/vdev.h
-vdevs/include/ vdev_host.h vdev_place.h
+vdevs/include/ vdev_host.h vdev_option.h vdev_place.h
 vdevs/         vdevs/
 '
 

@@ -30,6 +30,7 @@
 #include <stdint.h>
 
 #include "vdev_host.h"
+#include "vdev_option.h"
 #include "vdev_place.h"
 
 #ifdef __cplusplus
@@ -43,58 +44,6 @@ extern "C" {
 #define VDEV_CASCADED   256 /* see acknowledge */
 
 struct vdev_slot; /* one device's place in its qvm: opaque to the module */
-
-enum vdev_option_kind {
-    VDEV_OPTION_TEXT,     /* one argument */
-    VDEV_OPTION_BOOL,     /* on off yes no true false 1 0 */
-    VDEV_OPTION_NUMBER,   /* decimal by default; 0x, 0d, K M G; min..max inclusive */
-    VDEV_OPTION_PAIR,     /* HEX,HEX as in `reg 0x10,0x20`; each at most `max` */
-    VDEV_OPTION_HOSTDEV,  /* [<|>]PATH, `-` (the console), or [<|>]"|COMMAND": becomes the stream */
-    VDEV_OPTION_IMAGE,    /* [<]PATH, with < read-only: becomes the image */
-    VDEV_OPTION_FLAG,     /* no argument: that it is there is all */
-    VDEV_OPTION_SHMEM,    /* what memory it may share with other guests, by the name of its row:
-                           * `create` NAME,SIZE; `allow` and `deny` PATTERN; `window` SIZE, how much
-                           * of it may be there at once: number[0], min..max inclusive */
-    VDEV_OPTION_TAP,      /* NAME[,BRIDGE]: the network is a tap of the host's */
-    VDEV_OPTION_PEER,     /* GUEST/VDEV: the network is a cable to another guest's vdev */
-    VDEV_OPTION_BACKEND,  /* PATH of a socket, where a back end for virtio's queues listens */
-    VDEV_OPTION_ON_ERROR, /* `report`, `full` or `pause`: what becomes of transfers with the image
-                           * that fail. Those that are not reported (of `full`, for which the host
-                           * has no room) are kept: the VM is paused, and they are begun again when
-                           * it goes on */
-    VDEV_OPTION_FORMAT,   /* `raw`, `vhd` (fixed), `vhd-dynamic`, `vhdx` or `qcow2`: what the image
-                           * is. Left out: fixed VHD if its name ends in .vhd, else raw */
-    VDEV_OPTION_NETWORK_QUEUES, /* NUMBER: how many queues the network has, min..max up to
-                                 * VDEV_NETWORK_QUEUES_MAX; more than one beside TAP alone */
-    VDEV_OPTION_LISTEN,         /* PATH of a Unix socket that is made for the VM, while it is there:
-                                 * programs of the host connect to the device */
-    VDEV_OPTION_FOLDER,         /* [<]PATH, with < read-only: a folder of the host that a helper
-                                 * serves as a file system; it is the back end */
-    VDEV_OPTION_USER,           /* no argument: the network is what a user's programs have of the
-                                 * host's, by a helper */
-};
-
-/* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
- * are common to all vdevs and read by the qvm. A module has at most one HOSTDEV, one IMAGE, one
- * TAP, one PEER, one USER, one NETWORK_QUEUES, one BACKEND or FOLDER and one LISTEN option; TAP,
- * PEER and USER exclude each other. */
-struct vdev_option {
-    const char *name;
-    enum vdev_option_kind kind;
-    bool may_repeat;      /* otherwise the last one in a context wins */
-    uint64_t min, max;    /* NUMBER and PAIR */
-    const char *fallback; /* as it would stand in the configuration; NULL: not set */
-    const char *doc;      /* one line */
-};
-
-/* One option as the configuration gave it (or its fallback). */
-struct vdev_value {
-    uint32_t option;    /* row of the option table */
-    bool boolean;       /* BOOL; FLAG: true */
-    uint64_t number[2]; /* NUMBER: [0]; PAIR: both */
-    const char *text;   /* TEXT, HOSTDEV, IMAGE: valid until create returns */
-    const char *where;  /* "FILE:LINE" of the argument, "default" for a fallback */
-};
 
 enum vdev_log_level { VDEV_LOG_ERROR, VDEV_LOG_WARN, VDEV_LOG_INFO, VDEV_LOG_DEBUG };
 
@@ -368,6 +317,12 @@ struct vdev_services {
      * is none leaves guest memory alone: transfers have ended, a back end has stopped, no timer
      * goes off, nothing is received, and events that come meanwhile come once more afterwards. */
     bool (*is_master)(struct vdev_slot *slot);
+
+    /* ---- streams beside that of the HOSTDEV option (the PORT options) ---- */
+
+    /* stream_write and stream_resume of a port, from 1 on. */
+    void (*port_write)(struct vdev_slot *slot, uint32_t port, const uint8_t *data, size_t size);
+    void (*port_resume)(struct vdev_slot *slot, uint32_t port);
 };
 
 /* For the state operation: one named value, shown by `qvmctl show` and at SIGUSR1. */
@@ -453,6 +408,11 @@ struct vdev_ops {
 
     /* The image is larger now than the service `image` said. NULL if the guest cannot be told. */
     void (*image_grown)(void *device);
+
+    /* receive and resize of a port. NULL if the module has no PORT option; if ports have no size.
+     */
+    size_t (*port_receive)(void *device, uint32_t port, const uint8_t *data, size_t count);
+    void (*port_resize)(void *device, uint32_t port, uint16_t columns, uint16_t rows);
 };
 
 struct vdev_module {

@@ -63,7 +63,7 @@ struct vdev_io {
 /* For image_drop: whether it means the transfer of that token. */
 typedef bool (*vdev_meant_fn)(void *context, uint64_t token);
 
-#define VDEV_FIELDS_MAX 512u       /* of one device's saved state */
+#define VDEV_FIELDS_MAX 1024u      /* of one device's saved state */
 #define VDEV_FIELD_SIZE (1u << 20) /* bytes of one field at most */
 
 /* What a field of saved state holds. */
