@@ -1,71 +1,78 @@
-/* A console of one port: "Console Device", virtio 1.2, 5.3, on the stream of `hostdev`.
+/* A console: "Console Device", virtio 1.2, 5.3. Its first port is on the stream of `hostdev`;
+ * others
+ * (`console`, `port`), each on a stream of its own, are there for a driver that knows of several.
  *
  * What the guest says goes to the stream at once, which takes all; what is typed waits in the
- * stream until the driver has given a buffer for it. */
+ * stream until the driver has given a buffer for it, and has the port open. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <qvm/vdev_fields.h>
-
-#include "vdevs/virtio/virtio.h"
+#include "vdevs/virtio_console.h"
 
 #define TYPE_CONSOLE 3u /* 5 */
-#define QUEUE_SIZE   64u
-#define SEGMENTS_MAX (QUEUE_SIZE + 8u) /* some more where buffers go over borders of RAM */
-
-/* 5.3.2 */
-#define QUEUE_RECEIVE  0u
-#define QUEUE_TRANSMIT 1u
-#define QUEUE_COUNT    2u
-
-/* 5.3.3 */
-#define F_SIZE        0u
-#define F_EMERG_WRITE 2u
 
 #define ROUND_MAX     65536u /* bytes of one round: others want the thread, too */
-#define ROUND_BUFFERS (2 * QUEUE_SIZE)
+#define ROUND_BUFFERS (2 * CONSOLE_QUEUE_SIZE)
 
-/* 5.3.4 */
-struct console_config {
-    uint16_t columns, rows;
-    uint32_t ports_max, emergency;
-} __attribute__((packed));
-
-struct console {
-    struct virtio virtio;
-    struct console_config config;
-    struct vdev_piece segments[SEGMENTS_MAX];
-    bool is_full; /* receive took less than it was given */
-    uint64_t in_count, out_count;
-};
-
-static void say(struct console *console, const struct virtq_chain *chain)
+/* 5.3.2: the queue of a port in one direction, and whose a queue is. */
+static uint32_t queue_of(uint32_t port, uint32_t direction)
 {
-    for (uint32_t i = 0; i < chain->read_count; i++) {
-        console->virtio.host->stream_write(console->virtio.slot, chain->segments[i].base,
-                                           (size_t)chain->segments[i].size);
-    }
-    console->out_count += chain->read_size;
+    return (port == 0 ? 0 : 2 * port + 2) + direction;
 }
 
-static void transmit(struct console *console)
+static uint32_t port_of(uint32_t queue)
 {
-    struct virtq_chain chain = {.segments = console->segments, .room = SEGMENTS_MAX};
+    return queue < CONSOLE_CONTROL_RECEIVE ? 0 : queue / 2 - 1;
+}
+
+static void say(struct console *console, uint32_t port, const struct virtq_chain *chain)
+{
+    const struct vdev_services *host = console->virtio.host;
+
+    for (uint32_t i = 0; i < chain->read_count; i++) {
+        const struct vdev_piece *piece = &chain->segments[i];
+
+        if (port == 0) {
+            host->stream_write(console->virtio.slot, piece->base, (size_t)piece->size);
+        } else {
+            host->port_write(console->virtio.slot, port, piece->base, (size_t)piece->size);
+        }
+    }
+    console->ports[port].out_count += chain->read_size;
+}
+
+static void transmit(struct console *console, uint32_t port)
+{
+    struct virtq_chain chain = {.segments = console->segments, .room = CONSOLE_SEGMENTS};
+    uint32_t queue = queue_of(port, CONSOLE_TRANSMIT);
     uint64_t bytes = 0;
     uint32_t buffers = 0;
 
     while (bytes < ROUND_MAX && buffers < ROUND_BUFFERS &&
-           virtio_take_or_wait(&console->virtio, QUEUE_TRANSMIT, &chain)) {
-        say(console, &chain);
+           virtio_take_or_wait(&console->virtio, queue, &chain)) {
+        say(console, port, &chain);
         bytes += chain.read_size;
         buffers++;
-        virtio_use(&console->virtio, QUEUE_TRANSMIT, &chain, 0);
+        virtio_use(&console->virtio, queue, &chain, 0);
     }
-    virtio_tell(&console->virtio, QUEUE_TRANSMIT);
+    virtio_tell(&console->virtio, queue);
     if (bytes >= ROUND_MAX || buffers == ROUND_BUFFERS) {
-        console->virtio.host->ring(console->virtio.slot, QUEUE_TRANSMIT);
+        console->virtio.host->ring(console->virtio.slot, queue);
+    }
+}
+
+void console_resume(struct console *console, uint32_t port)
+{
+    if (!console->ports[port].is_full) {
+        return;
+    }
+    console->ports[port].is_full = false;
+    if (port == 0) {
+        console->virtio.host->stream_resume(console->virtio.slot);
+    } else {
+        console->virtio.host->port_resume(console->virtio.slot, port);
     }
 }
 
@@ -73,33 +80,50 @@ static void console_kick(void *device, uint32_t queue)
 {
     struct console *console = device;
 
-    if (queue == QUEUE_TRANSMIT) {
-        transmit(console);
-    } else if (console->is_full) {
-        console->is_full = false;
-        console->virtio.host->stream_resume(console->virtio.slot);
+    if (queue == CONSOLE_CONTROL_RECEIVE) {
+        console_tell_due(console);
+    } else if (queue == CONSOLE_CONTROL_TRANSMIT) {
+        console_take_control(console);
+    } else if (queue % 2 == CONSOLE_TRANSMIT) {
+        transmit(console, port_of(queue));
+    } else {
+        console_resume(console, port_of(queue));
     }
 }
 
-static size_t console_receive(void *device, const uint8_t *data, size_t count)
+/* Whether somebody in the guest reads there. Without F_MULTIPORT nobody would say so. */
+static bool is_heard(const struct console *console, uint32_t port)
+{
+    return virtio_has(&console->virtio, CONSOLE_F_MULTIPORT) ? console->ports[port].is_open
+                                                             : port == 0;
+}
+
+static size_t console_port_receive(void *device, uint32_t port, const uint8_t *data, size_t count)
 {
     struct console *console = device;
-    struct virtq_chain chain = {.segments = console->segments, .room = SEGMENTS_MAX};
+    struct virtq_chain chain = {.segments = console->segments, .room = CONSOLE_SEGMENTS};
+    uint32_t queue = queue_of(port, CONSOLE_RECEIVE);
     size_t done = 0;
 
-    while (done < count && virtio_take_or_wait(&console->virtio, QUEUE_RECEIVE, &chain)) {
+    while (done < count && is_heard(console, port) &&
+           virtio_take_or_wait(&console->virtio, queue, &chain)) {
         size_t n = virtq_write(&chain, 0, data + done, count - done);
 
-        virtio_use(&console->virtio, QUEUE_RECEIVE, &chain, (uint32_t)n);
+        virtio_use(&console->virtio, queue, &chain, (uint32_t)n);
         done += n;
         if (n == 0) { /* a buffer without room: given back, and no reason to go on */
             break;
         }
     }
-    virtio_tell(&console->virtio, QUEUE_RECEIVE);
-    console->in_count += done;
-    console->is_full = done < count;
+    virtio_tell(&console->virtio, queue);
+    console->ports[port].in_count += done;
+    console->ports[port].is_full = done < count;
     return done;
+}
+
+static size_t console_receive(void *device, const uint8_t *data, size_t count)
+{
+    return console_port_receive(device, 0, data, count);
 }
 
 /* What was typed may wait for the driver, or it has given buffers since. */
@@ -107,8 +131,15 @@ static void console_restored(void *device)
 {
     struct console *console = device;
 
-    console->is_full = false;
-    console->virtio.host->stream_resume(console->virtio.slot);
+    for (uint32_t i = 0; i < console->port_count; i++) {
+        console->ports[i].is_full = true;
+        console_resume(console, i);
+    }
+}
+
+static void console_reset(void *device)
+{
+    console_forget_driver(device);
 }
 
 /* 5.3.4: a character before, or without, the driver's queues. */
@@ -119,7 +150,7 @@ static void console_config_write(void *device, uint32_t offset, uint32_t size, u
 
     if (offset == offsetof(struct console_config, emergency) && size <= sizeof(uint32_t)) {
         console->virtio.host->stream_write(console->virtio.slot, &byte, 1);
-        console->out_count++;
+        console->ports[0].out_count++;
     }
 }
 
@@ -133,6 +164,12 @@ static void console_resize(void *device, uint16_t columns, uint16_t rows)
         console->config.rows = rows;
         virtio_config_changed(&console->virtio);
     }
+    console_resize_port(console, 0, columns, rows);
+}
+
+static void console_port_resize(void *device, uint32_t port, uint16_t columns, uint16_t rows)
+{
+    console_resize_port(device, port, columns, rows);
 }
 
 /* Beside those of virtio. */
@@ -147,6 +184,7 @@ static int console_save(void *device)
     struct console *console = device;
     int r = virtio_save(device);
 
+    r = r == 0 ? console_save_ports(console) : r;
     return r == 0 ? vdev_put_fields(console->virtio.host, console->virtio.slot, fields, 0, console)
                   : r;
 }
@@ -156,44 +194,77 @@ static int console_restore(void *device)
     struct console *console = device;
     int r = vdev_get_fields(console->virtio.host, console->virtio.slot, fields, 0, console);
 
+    r = r == 0 ? console_restore_ports(console) : r;
     return r == 0 ? virtio_restore(device) : r;
 }
 
+enum { OPTION_HOSTDEV, OPTION_CONSOLE, OPTION_PORT };
+
 static const struct vdev_option options[] = {
-    {.name = "hostdev",
-     .kind = VDEV_OPTION_HOSTDEV,
-     .fallback = "-",
-     .doc = "[<|>]PATH, or - for the console"},
+    [OPTION_HOSTDEV] = {.name = "hostdev",
+                        .kind = VDEV_OPTION_HOSTDEV,
+                        .fallback = "-",
+                        .doc = "[<|>]PATH, or - for the console"},
+    [OPTION_CONSOLE] = {.name = "console",
+                        .kind = VDEV_OPTION_PORT,
+                        .may_repeat = true,
+                        .doc = "NAME[,[<|>]PATH]: one more console for the guest"},
+    [OPTION_PORT] = {.name = "port",
+                     .kind = VDEV_OPTION_PORT,
+                     .may_repeat = true,
+                     .doc = "NAME[,[<|>]PATH]: one more stream of bytes for the guest"},
     VIRTIO_OPTIONS,
     {.name = NULL},
 };
 
-static const uint16_t queue_sizes[QUEUE_COUNT] = {QUEUE_SIZE, QUEUE_SIZE};
-
 static const struct virtio_type type = {
     .id = TYPE_CONSOLE,
     .class_code = 0x078000, /* simple communication controller, other */
-    .queue_count = QUEUE_COUNT,
-    .queue_sizes = queue_sizes,
     .options = options,
     .config_write = console_config_write,
     .kick = console_kick,
+    .reset = console_reset,
     .restored = console_restored,
 };
+
+/* Port 0 and those of the configuration, with their queues. */
+static void make_ports(struct console *console, const struct vdev_config *config)
+{
+    console->ports[0].is_console = true;
+    console->port_count = 1;
+    for (uint32_t i = 0; i < config->value_count; i++) {
+        const struct vdev_value *value = &config->values[i];
+        struct console_port *port = &console->ports[console->port_count];
+
+        if (value->option == OPTION_CONSOLE || value->option == OPTION_PORT) {
+            port->is_console = value->option == OPTION_CONSOLE;
+            (void)snprintf(port->name, sizeof(port->name), "%s", value->text);
+            console->port_count++; /* VDEV_PORTS_MAX of them at most */
+        }
+    }
+    console->type = type;
+    console->type.queue_count = console->port_count > 1 ? 2 * (console->port_count + 1) : 2;
+    console->type.queue_sizes = console->queue_sizes;
+    for (uint32_t i = 0; i < console->type.queue_count; i++) {
+        console->queue_sizes[i] = CONSOLE_QUEUE_SIZE;
+    }
+    console->config.ports_max = console->port_count;
+}
 
 static int console_create(const struct vdev_services *host, struct vdev_slot *slot,
                           const struct vdev_config *config, void **device)
 {
     struct console *console = calloc(1, sizeof(*console));
+    uint64_t features = VIRTIO_BIT(CONSOLE_F_SIZE) | VIRTIO_BIT(CONSOLE_F_EMERG_WRITE);
     int r;
 
     if (console == NULL) {
         return host->fail(slot, NULL, "no memory");
     }
-    console->config.ports_max = 1;
-    r = virtio_init(&console->virtio, &type, host, slot, config,
-                    VIRTIO_BIT(F_SIZE) | VIRTIO_BIT(F_EMERG_WRITE), &console->config,
-                    sizeof(console->config));
+    make_ports(console, config);
+    features |= console->port_count > 1 ? VIRTIO_BIT(CONSOLE_F_MULTIPORT) : 0;
+    r = virtio_init(&console->virtio, &console->type, host, slot, config, features,
+                    &console->config, sizeof(console->config));
     if (r != 0) {
         free(console);
         return r;
@@ -205,27 +276,44 @@ static int console_create(const struct vdev_services *host, struct vdev_slot *sl
 static void console_state(void *device, vdev_state_fn add, void *context)
 {
     const struct console *console = device;
-    char text[32];
+    char name[16], text[160];
 
     virtio_state(device, add, context);
-    (void)snprintf(text, sizeof(text), "%" PRIu64, console->in_count);
+    (void)snprintf(text, sizeof(text), "%" PRIu64, console->ports[0].in_count);
     add(context, "received", text);
-    (void)snprintf(text, sizeof(text), "%" PRIu64, console->out_count);
+    (void)snprintf(text, sizeof(text), "%" PRIu64, console->ports[0].out_count);
     add(context, "sent", text);
     (void)snprintf(text, sizeof(text), "%ux%u", console->config.columns, console->config.rows);
     add(context, "size", text);
+    for (uint32_t i = 1; i < console->port_count; i++) {
+        const struct console_port *port = &console->ports[i];
+
+        (void)snprintf(name, sizeof(name), "port-%u", i);
+        (void)snprintf(text, sizeof(text), "%s, %s, %s, received %" PRIu64 " sent %" PRIu64,
+                       port->name, port->is_console ? "console" : "port",
+                       port->is_open ? "open" : "closed", port->in_count, port->out_count);
+        add(context, name, text);
+    }
 }
 
 static const struct vdev_ops ops = {
-    VIRTIO_OPS_ACCESS,          .reset = virtio_reset,    .save = console_save,
-    .restore = console_restore, .create = console_create, .destroy = free,
-    .receive = console_receive, .resize = console_resize, .state = console_state,
+    VIRTIO_OPS_ACCESS,
+    .reset = virtio_reset,
+    .save = console_save,
+    .restore = console_restore,
+    .create = console_create,
+    .destroy = free,
+    .receive = console_receive,
+    .resize = console_resize,
+    .state = console_state,
+    .port_receive = console_port_receive,
+    .port_resize = console_port_resize,
 };
 
 static const struct vdev_module module = {
     VIRTIO_MODULE,
     .name = "virtio-console",
-    .doc = "a console (virtio 1.2, 5.3)",
+    .doc = "a console, and ports (virtio 1.2, 5.3)",
     .options = options,
     .ops = &ops,
 };

@@ -16,7 +16,7 @@
 #define QUEUES_MAX        (2 * LANES_MAX + 1)
 #define QUEUE_RECEIVE(n)  (2 * (n)) /* of pair number n */
 #define QUEUE_TRANSMIT(n) (2 * (n) + 1)
-#define EVENT_NETWORK     VIRTIO_QUEUES_MAX /* of the first lane, beside the queues' own */
+#define EVENT_NETWORK     32u /* of the first lane, beside the queues' own */
 
 /* 5.1.3 */
 #define F_CSUM          0u

@@ -28,7 +28,7 @@ static const struct field {
 enum { NOTIFY = 0x50, NOTIFY_AT = 0x3000, NOTIFY_STEP = 4, CONFIG = 0x100, CONFIG_AT = 0x2000 };
 
 static struct vdev_slot slot;
-static bool is_pci;
+static bool is_pci, has_ports;
 static struct packed_ring packed[QUEUES]; /* where the driver is */
 
 static const struct field *find_field(uint64_t at)
@@ -187,6 +187,27 @@ static void receive_frame(const uint8_t *step)
     fake_slot_queue_frame(&slot, step[7] >> 7, frame, (step[1] & 0x3fu) * 5u);
 }
 
+/* Time goes on; somebody types, points, and changes sizes. */
+static void time_and_people(const uint8_t *step)
+{
+    fake_slot_advance(&slot, (uint64_t)step[1] * 1000000);
+    if (slot.module->ops->receive != NULL) {
+        (void)fake_slot_type(&slot, step, STEP);
+    }
+    if (has_ports && slot.module->ops->port_receive != NULL) {
+        (void)slot.module->ops->port_receive(slot.device, 1, step, STEP);
+        slot.module->ops->port_resize(slot.device, 1, step[2], step[3]);
+        slot.module->ops->resize(slot.device, step[4], step[5]);
+    }
+    if (slot.module->ops->point != NULL) {
+        (void)slot.module->ops->point(slot.device, step[2], step[3]);
+        (void)slot.module->ops->key(slot.device, step[4], (step[5] & 1) != 0);
+    }
+    if (slot.module->ops->balloon != NULL) {
+        (void)slot.module->ops->balloon(slot.device, (uint64_t)step[2] << step[3] % 50);
+    }
+}
+
 static void take_step(const uint8_t *step)
 {
     uint64_t config = (is_pci ? CONFIG_AT : CONFIG) + (step[1] & 0x7fu);
@@ -211,17 +232,7 @@ static void take_step(const uint8_t *step)
         end_transfers(step);
         break;
     case 7:
-        fake_slot_advance(&slot, (uint64_t)step[1] * 1000000);
-        if (slot.module->ops->receive != NULL) {
-            (void)fake_slot_type(&slot, step, STEP);
-        }
-        if (slot.module->ops->point != NULL) {
-            (void)slot.module->ops->point(slot.device, step[2], step[3]);
-            (void)slot.module->ops->key(slot.device, step[4], (step[5] & 1) != 0);
-        }
-        if (slot.module->ops->balloon != NULL) {
-            (void)slot.module->ops->balloon(slot.device, (uint64_t)step[2] << step[3] % 50);
-        }
+        time_and_people(step);
         break;
     case 8:
         (void)fake_slot_state(&slot);
@@ -270,7 +281,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct vdev_config config = {
         .regions = &region, .region_count = 1, .intr_count = 1, .intrs = {16}};
     const struct vdev_module *module;
-    struct vdev_value values[3];
+    struct vdev_value values[5];
 
     if (size < 2) {
         return 0;
@@ -282,6 +293,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
               (struct vdev_value){.boolean = (data[1] & NOTIFIED) != 0});
     add_value(module, "queues", values, &config.value_count,
               (struct vdev_value){.number = {(data[1] & QUEUES_TWICE) != 0 ? 2 : 1}});
+    has_ports = (data[1] & QUEUES_TWICE) != 0;
+    if (has_ports) { /* a console's: QUEUES in all */
+        add_value(module, "port", values, &config.value_count,
+                  (struct vdev_value){.text = "one", .number = {1}});
+    }
     is_pci = (data[1] & ON_PCI) != 0;
     if (is_pci) {
         config = (struct vdev_config){.place = VDEV_PLACE_PCI,

@@ -139,6 +139,21 @@ class EntropyTest(VirtioTest):
         self.assertEqual(said.count("master: an answer after"), len(ON_PCI), said)
 
 
+class PortsTest(VirtioTest):
+    """The driver that breaks every rule, at a console with ports: its control queues, too."""
+
+    PORTS = "hostdev >said port one,>one console two,>two port three,<three"
+
+    def test_a_driver_that_breaks_every_rule_harms_nobody(self):
+        with open(self.path("three"), "wb") as file:
+            file.write(b"typed" * 1000)
+        for place, vdev in ((PLACE, "loc mem:feb00000,512 intr ioapic:16"), ("3 0", "loc pci:0:3.0")):
+            with self.subTest(vdev):
+                said = self.run_guest(f"virtio-console {vdev} {self.PORTS}",
+                                      *(f"storm {place} {seed} 1000" for seed in (1, 2, 3)))
+                self.assertEqual(said.count("storm: 1000 rounds, device 3 of 3"), 3, said)
+
+
 PRIME = 0x9E3779B97F4A7C15
 
 

@@ -88,7 +88,7 @@ static int add_function(struct virtio *virtio)
         .class_code = virtio->type->class_code,
         .revision = REVISION,
         .has_intx = true,
-        .vector_count = (uint16_t)(queues + 1),
+        .vector_count = (uint16_t)virtio_vector_count(virtio),
         .vector_bar = VECTOR_BAR,
         .bars = &bar,
         .bar_count = 1,
@@ -184,7 +184,7 @@ static uint32_t read_common(struct virtio *virtio, uint64_t offset)
 /* 4.1.5.1.2.1: what there is no vector for reads as none. */
 static uint16_t known_vector(const struct virtio *virtio, uint32_t vector)
 {
-    return vector <= virtio->type->queue_count ? (uint16_t)vector : VIRTIO_NO_VECTOR;
+    return vector < virtio_vector_count(virtio) ? (uint16_t)vector : VIRTIO_NO_VECTOR;
 }
 
 static void write_queue(struct virtio *virtio, uint64_t offset, uint32_t value)

@@ -30,6 +30,15 @@ uint64_t virtio_config_read(struct virtio *virtio, uint64_t offset, uint32_t siz
 void virtio_config_write(struct virtio *virtio, uint64_t offset, uint32_t size, uint64_t value);
 uint8_t virtio_generation(struct virtio *virtio);
 
+/* How many messages there are on PCI: one for each queue and one more, as far as there are so many.
+ * The driver that wants more shares them. */
+static inline uint32_t virtio_vector_count(const struct virtio *virtio)
+{
+    uint32_t wanted = virtio->type->queue_count + 1;
+
+    return wanted < VDEV_VECTORS_MAX ? wanted : VDEV_VECTORS_MAX;
+}
+
 /* Interrupts that were handled: the line falls with the last. */
 void virtio_acknowledge(struct virtio *virtio, uint8_t bits);
 

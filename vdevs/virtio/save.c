@@ -87,7 +87,7 @@ static bool is_possible(const struct virtio *virtio)
 
 static bool is_vector(const struct virtio *virtio, uint16_t vector)
 {
-    return vector == VIRTIO_NO_VECTOR || vector <= virtio->type->queue_count;
+    return vector == VIRTIO_NO_VECTOR || vector < virtio_vector_count(virtio);
 }
 
 static int restore_queue(struct virtio *virtio, uint32_t i)

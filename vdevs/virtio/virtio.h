@@ -17,7 +17,7 @@
 
 #include "vdevs/virtio/queue.h"
 
-#define VIRTIO_QUEUES_MAX 32u
+#define VIRTIO_QUEUES_MAX VDEV_EVENTS_MAX /* each has a doorbell */
 #define VIRTIO_NO_VECTOR  0xffffu
 
 /* 2.1: device status */

@@ -128,6 +128,21 @@ bool virtio_open(uint64_t base, uint32_t id, uint8_t gsi)
     return true;
 }
 
+void virtio_open_others(void)
+{
+    for (uint32_t queue = 1; queue < 8; queue++) {
+        virtio_set(VIRTIO_SELECT, queue);
+        if (virtio_get(VIRTIO_SIZE_MAX) >= VIRTIO_QUEUE_SIZE) {
+            virtio_set(VIRTIO_SIZE, VIRTIO_QUEUE_SIZE);
+            virtio_set(VIRTIO_TABLE, (uint32_t)TABLE_AT);
+            virtio_set(VIRTIO_DRIVER_AREA, (uint32_t)AVAILABLE_AT);
+            virtio_set(VIRTIO_DEVICE_AREA, (uint32_t)USED_AT);
+            virtio_set(VIRTIO_READY, 1);
+        }
+    }
+    virtio_set(VIRTIO_SELECT, 0);
+}
+
 void virtio_notify(void)
 {
     virtio_set(VIRTIO_NOTIFY, 0);

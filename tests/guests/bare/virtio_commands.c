@@ -365,6 +365,7 @@ void virtio_command_storm(const char *arguments)
 
         if (i % 64 == 0) {
             (void)virtio_open(address, (uint32_t)id, 0); /* so that it goes deep */
+            virtio_open_others();
         }
         if ((random & 3) == 0) {
             virtio_write_anywhere(random, (uint32_t)nonsense());
@@ -375,7 +376,7 @@ void virtio_command_storm(const char *arguments)
 
             ring[(random >> 8) % (0x3000 / 8)] = nonsense();
             ring[0x1000 / 8] = nonsense(); /* flags, index, the first heads */
-            virtio_notify();
+            virtio_set(VIRTIO_NOTIFY, random >> 40 & 7);
         }
     }
     virtio_stop();
