@@ -37,6 +37,17 @@ static const struct option_row options[] = {
     {0},
 };
 
+/* NAME:PORT: cut in two. */
+static void take_port(char *argument)
+{
+    char *colon = strchr(argument, ':');
+
+    if (colon != NULL) {
+        *colon = '\0';
+        session.port = colon + 1;
+    }
+}
+
 static int run(const struct cli *cli, int argc, char **argv)
 {
     bool is_session =
@@ -61,13 +72,14 @@ static int run(const struct cli *cli, int argc, char **argv)
                !text_parse_span(linger_text, OPTION_SPAN_MAX, &session.linger_ms)) {
         return cli_usage("--linger wants a time like 2, 500ms or 1m, not '%s'", linger_text);
     }
+    take_port(argv[0]);
     return console_open(cli, argv[0], &session);
 }
 
 const struct command command_console = {
     .name = "console",
     .synopsis =
-        "[-r | --steal] [-e KEY] [--linger SECONDS] [--no-scrollback] [-f] NAME ... | --all",
+        "[-r | --steal] [-e KEY] [--linger SECONDS] [--no-scrollback] [-f] NAME[:PORT] ... | --all",
     .help = "a session at a guest's console",
     .options = options,
     .least = 1,

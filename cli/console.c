@@ -21,6 +21,7 @@
 #include "cli/text.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
+#include "proto/base/lend.h"
 
 #define PIECE_SIZE 16384
 #define END_MS     2000  /* its console closes a moment before its end is known */
@@ -221,6 +222,7 @@ static void tell_size(const struct session *session)
         size.ws_col > CELLS_MAX || size.ws_row > CELLS_MAX) {
         return;
     }
+    params.port = lend(session->options->port);
     params.columns = size.ws_col;
     params.rows = size.ws_row;
     if (client_init(&client, session->cli, SIZE_MS, &err) == 0) {
@@ -376,6 +378,7 @@ static int attach(const struct cli *cli, char *name, const struct console_option
     auto_client struct client client = CLIENT_CLOSED;
     int r = client_init(&client, cli, patience, err);
 
+    params.port = lend(options->port);
     r = r == 0 ? client_call(&client, METHOD_attach, &params, &reply, err) : r;
     if (r != 0) {
         return r;

@@ -13,6 +13,7 @@ struct cli;
 struct console_options {
     int escape; /* byte that ends a session at a terminal, or CONSOLE_NO_ESCAPE */
     bool read_only, steal, no_scrollback;
+    const char *port;  /* of the guest's; NULL: its console */
     int64_t linger_ms; /* how long to hear the guest when stdin has ended; -1: until it ends */
 };
 

@@ -95,8 +95,8 @@ int run_break(struct run *run, struct err *err);
 /* Move the pointer. -EOPNOTSUPP: the VM has none; -ENOBUFS: as with keys. */
 int run_point(struct run *run, uint16_t x, uint16_t y, struct err *err);
 
-/* Tell the guest the size of the terminal at its console. False: its console has none. */
-bool run_resize(struct run *run, uint16_t columns, uint16_t rows);
+/* Tell the guest the size of the terminal at its console, or at that port. False: that has none. */
+bool run_resize(struct run *run, const char *port, uint16_t columns, uint16_t rows);
 
 /* Want so many bytes of the guest's memory. 1: there is no driver yet, which will find it. */
 int run_balloon(struct run *run, uint64_t bytes, struct err *err);

@@ -316,9 +316,12 @@ int run_point(struct run *run, uint16_t x, uint16_t y, struct err *err)
                   : err_set(err, r, "the pointer cannot be moved: the guest does not read from it");
 }
 
-bool run_resize(struct run *run, uint16_t columns, uint16_t rows)
+bool run_resize(struct run *run, const char *port, uint16_t columns, uint16_t rows)
 {
-    return vdev_host_resize(run->spec.vdevs, columns, rows) == 0;
+    struct vdev_host *vdevs = run->spec.vdevs;
+
+    return (port != NULL ? vdev_host_resize_port(vdevs, port, columns, rows)
+                         : vdev_host_resize(vdevs, columns, rows)) == 0;
 }
 
 int run_balloon(struct run *run, uint64_t bytes, struct err *err)

@@ -327,7 +327,7 @@ static void on_message(void *context, enum msg_control control, const void *body
         end_now(under);
         break;
     case CONTROL_attach:
-        under_attach(under->life.console, body, fds, fd_count);
+        under_attach(&under->life, body, fds, fd_count);
         break;
     case CONTROL_input:
         under_type(under->life.console, body);

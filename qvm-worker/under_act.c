@@ -9,11 +9,20 @@
 #include "proto/base/log.h"
 #include "qvm-worker/console/console.h"
 #include "qvm-worker/control/control.h"
+#include "qvm-worker/life.h"
 #include "qvm-worker/run.h"
+#include "qvm-worker/vdev/host.h"
 
-void under_attach(struct console *console, const struct msg_attach *attach, int *fds,
+/* What was left out comes also as nothing at all. */
+static const char *given(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+void under_attach(const struct life *life, const struct msg_attach *attach, int *fds,
                   size_t fd_count)
 {
+    struct console *console = life->console;
     struct err err = {0};
     unsigned flags = (attach->read_only ? (unsigned)CONSOLE_READ_ONLY : 0) |
                      (attach->steal ? (unsigned)CONSOLE_STEAL : 0);
@@ -23,7 +32,9 @@ void under_attach(struct console *console, const struct msg_attach *attach, int 
         log_warn("control: packet ignored why=\"attach comes with one descriptor\"");
         return;
     }
-    if (console_attach(console, fds[0], flags, from, &err) != 0) {
+    if ((given(attach->port) != NULL &&
+         vdev_host_port_console(life->vdevs, attach->port, &console, &err) != 0) ||
+        console_attach(console, fds[0], flags, from, &err) != 0) {
         log_warn("console: session refused why=\"%s\"", err.msg);
         console_refuse(fds[0], err.msg);
         return;
@@ -120,7 +131,7 @@ static void send(struct under_acts *acts, struct control *control, struct run *r
 static void resize_console(struct under_acts *acts, struct control *control, struct run *run,
                            const struct msg_act *act)
 {
-    bool is_heard = run_resize(run, (uint16_t)act->x, (uint16_t)act->y);
+    bool is_heard = run_resize(run, given(act->vdev), (uint16_t)act->x, (uint16_t)act->y);
 
     note_done(acts, act->key);
     if (is_heard) {

@@ -12,7 +12,7 @@
 
 #include "proto/msg.h"
 
-struct console;
+struct life;
 struct control;
 struct run;
 
@@ -43,7 +43,7 @@ struct msg_input;
 void under_type(struct console *console, const struct msg_input *input);
 
 /* A packet CONTROL_attach; its descriptor is taken by setting it to -1. */
-void under_attach(struct console *console, const struct msg_attach *attach, int *fds,
+void under_attach(const struct life *life, const struct msg_attach *attach, int *fds,
                   size_t fd_count);
 
 /* The VM has been reset: who waited for that is answered. */

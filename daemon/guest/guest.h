@@ -246,7 +246,7 @@ struct guest_act_spec {
     const char *note;       /* what is to be told when it is done; NULL: nothing */
     const char *keys;       /* of GUEST_SENDKEY, as proto/keys.h reads them */
     int64_t size;           /* of GUEST_BALLOON: bytes */
-    const char *vdev;       /* of GUEST_RESIZE: whose image */
+    const char *vdev;       /* of GUEST_RESIZE: whose image; of _CONSOLE_SIZE the port */
     int64_t x, y;           /* of GUEST_POINT; columns and rows of GUEST_CONSOLE_SIZE */
 };
 

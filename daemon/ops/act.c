@@ -73,6 +73,7 @@ void op_console_size(struct ops *ops, struct reply *reply, const void *params)
         &(struct guest_act_spec){.kind = GUEST_CONSOLE_SIZE,
                                  .x = wanted->columns,
                                  .y = wanted->rows,
+                                 .vdev = wanted->port,
                                  .request_id = wanted->request_id});
 }
 

@@ -17,7 +17,8 @@ void op_attach(struct ops *ops, struct reply *reply, const void *params)
     struct guest *guest = ops_guest(ops, reply, wanted->name, true);
     struct msg_attach attach = {.read_only = wanted->read_only,
                                 .steal = wanted->steal,
-                                .no_scrollback = wanted->no_scrollback};
+                                .no_scrollback = wanted->no_scrollback,
+                                .port = wanted->port};
     struct err err = {0};
     int fd = -1;
 

@@ -86,6 +86,23 @@ class ConsoleTest(QvmdTest):
         session.until("after\r\n> ")
         self.assertIn("echo during", self.qvmd.console("a"))
 
+    def test_a_port_has_sessions_of_its_own_also_after_a_qvmd_was_killed(self):
+        said = os.path.join(self.qvmd.top, "said")
+        self.start("a", more="vdev virtio-console console shell port agent "
+                             f"port file,>{said}\n")
+        self.assert_console("a", "> ")
+        typing, reading = self.session("a", port="agent"), self.session("a", port="agent")
+        reading.until(line("another session types; this one only reads"))
+        self.qvmd.crash()
+        self.qvmd.start()
+        self.qvmd.wait("a", "running")
+        typing.close()
+        reading.until(line("this session types now"))
+        self.session("a", port="shell").type("nobody reads this\n")
+        self.assertEqual(self.session("a", port="nobody").rest(),
+                         line("there is no port 'nobody'; there are: shell agent"))
+        self.assertIn(b"port 'file' is at '", self.session("a", port="file").rest())
+
     def test_a_descriptor_that_was_passed_on_is_the_console(self):
         self.start_at_prompt("a")
         session = self.session("a")

@@ -48,9 +48,9 @@ def debian(name, cpus=1, cmdline=""):
 class Console:
     """A session of somebody who types at a guest's console and reads all that it says."""
 
-    def __init__(self, qvmd, name):
+    def __init__(self, qvmd, name, **options):
         with qvmd.client() as client:
-            client.call("console.attach", name=name)
+            client.call("console.attach", name=name, **options)
             self.fd = os.dup(client.fds[0])
         self.heard = ""
         self.commands = 0
