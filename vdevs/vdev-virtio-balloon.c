@@ -308,6 +308,7 @@ static const struct vdev_option options[] = {
      .fallback = "on",
      .doc = "the guest gives back what it has free"},
     VIRTIO_OPTIONS,
+    VIRTIO_LEGACY_OPTION,
     {.name = NULL},
 };
 enum { OPTION_DEFLATE_ON_OOM, OPTION_REPORTING };

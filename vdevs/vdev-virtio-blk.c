@@ -57,6 +57,7 @@ static const struct vdev_option options[] = {
                            "of the image: raw, vhd (fixed), vhd-dynamic, vhdx or qcow2; left out: "
                            "as its name says"},
     VIRTIO_OPTIONS,
+    VIRTIO_LEGACY_OPTION,
     {.name = NULL},
 };
 

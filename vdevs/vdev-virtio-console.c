@@ -214,6 +214,7 @@ static const struct vdev_option options[] = {
                      .may_repeat = true,
                      .doc = "NAME[,[<|>]PATH]: one more stream of bytes for the guest"},
     VIRTIO_OPTIONS,
+    VIRTIO_LEGACY_OPTION,
     {.name = NULL},
 };
 

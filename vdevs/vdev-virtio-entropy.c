@@ -73,6 +73,7 @@ static void entropy_timer(void *device, uint32_t timer)
 
 static const struct vdev_option options[] = {
     VIRTIO_OPTIONS,
+    VIRTIO_LEGACY_OPTION,
     {.name = NULL},
 };
 

@@ -58,6 +58,7 @@ static const struct vdev_option options[] = {
                      .kind = VDEV_OPTION_USER,
                      .doc = "connect as a program of the owner's would: by passt"},
     VIRTIO_OPTIONS,
+    VIRTIO_LEGACY_OPTION,
     {.name = NULL},
 };
 
@@ -144,6 +145,22 @@ static void net_forget(void *device)
     stop_all(net);
 }
 
+/* 5.1.4.3: a legacy driver without F_CTRL_MAC_ADDR writes its address here. */
+static void net_config_write(void *device, uint32_t offset, uint32_t size, uint64_t value)
+{
+    struct net *net = device;
+    uint8_t mac[NET_MAC_SIZE];
+
+    memcpy(mac, net->config.mac, sizeof(mac));
+    for (uint32_t i = 0; i < size && offset + i < sizeof(mac); i++) {
+        mac[offset + i] = (uint8_t)(value >> (8 * i));
+    }
+    if (net->virtio.is_legacy && !virtio_has(&net->virtio, F_CTRL_MAC_ADDR) &&
+        !net_mac_is_group(mac)) {
+        memcpy(net->config.mac, mac, sizeof(mac));
+    }
+}
+
 static void net_timer(void *device, uint32_t timer)
 {
     (void)timer; /* there is one */
@@ -154,6 +171,7 @@ static const struct virtio_type type = {
     .id = TYPE_NET,
     .class_code = 0x020000, /* Ethernet controller */
     .options = options,
+    .config_write = net_config_write,
     .kick = net_kick,
     .event = net_event,
     .stop = net_stop,

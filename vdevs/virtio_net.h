@@ -86,6 +86,15 @@ struct net {
     struct net_lane lanes[]; /* nobody touches most of it: it takes memory when it is used */
 };
 
+/* 5.1.6.1: bytes of the driver's header; without num_buffers for a legacy one that merges nothing.
+ */
+static inline uint32_t net_header_size(const struct net *net)
+{
+    return net->virtio.is_legacy && !virtio_has(&net->virtio, F_MRG_RXBUF)
+               ? offsetof(struct net_header, num_buffers)
+               : sizeof(struct net_header);
+}
+
 /* How many pairs the driver uses. */
 static inline uint32_t net_pairs(const struct net *net)
 {

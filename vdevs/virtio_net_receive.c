@@ -50,7 +50,7 @@ static enum handed take_buffers(struct net *net, uint32_t queue, uint64_t size)
         net->merged_count++;
         used += chain->read_count + chain->write_count;
         room += chain->write_size;
-        if (net->merged[0].write_size < sizeof(struct net_header)) { /* 5.1.6.3.1 */
+        if (net->merged[0].write_size < net_header_size(net)) { /* 5.1.6.3.1 */
             virtio_need_reset(&net->virtio);
             return HANDED_NOT;
         }
@@ -63,7 +63,7 @@ static enum handed hand_over(struct net *net, uint32_t queue, const struct net_h
                              const uint8_t *frame, size_t size)
 {
     struct net_header own = *header;
-    uint64_t whole = sizeof(own) + size;
+    uint64_t whole = net_header_size(net) + size;
     enum handed r = take_buffers(net, queue, whole);
     uint32_t written[MERGED_MAX];
     size_t done = 0;
@@ -75,7 +75,7 @@ static enum handed hand_over(struct net *net, uint32_t queue, const struct net_h
     own.num_buffers = (uint16_t)net->merged_count; /* 5.1.6.4.1: 1 without merging, too */
     for (uint32_t i = 0; i < net->merged_count; i++) {
         const struct virtq_chain *chain = &net->merged[i];
-        size_t head = i == 0 ? virtq_write(chain, 0, &own, sizeof(own)) : 0;
+        size_t head = i == 0 ? virtq_write(chain, 0, &own, net_header_size(net)) : 0;
         size_t part = virtq_write(chain, head, frame + done, size - done);
 
         done += part;

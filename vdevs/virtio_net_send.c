@@ -9,12 +9,12 @@ static bool read_header(const struct net *net, const struct virtq_chain *chain,
                         struct net_header *header)
 {
     struct net_offloads agreed = net_offloads(net, F_CSUM, F_HOST_TSO4, F_HOST_TSO6, F_HOST_ECN);
-    uint64_t size = chain->read_size - sizeof(*header);
+    uint64_t size = chain->read_size - net_header_size(net);
 
-    if (chain->read_size < sizeof(*header) || chain->read_size > VDEV_FRAME_MAX) {
+    if (chain->read_size < net_header_size(net) || chain->read_size > VDEV_FRAME_MAX) {
         return false;
     }
-    (void)virtq_read(chain, 0, header, sizeof(*header));
+    (void)virtq_read(chain, 0, header, net_header_size(net));
     header->flags &= NET_NEEDS_CSUM; /* 5.1.6.2: the driver sets no other */
     header->num_buffers = 0;
     if (!net_header_is_sound(header, (size_t)size, &agreed)) {
@@ -33,7 +33,7 @@ static bool send_frame(struct net *net, uint32_t number, struct virtq_chain *cha
     struct net_lane *lane = &net->lanes[number];
     struct net_header header;
     struct vdev_piece pieces[SEGMENTS_MAX + 1], *first = NULL;
-    uint64_t size = chain->read_size - sizeof(header);
+    uint64_t size = chain->read_size - net_header_size(net);
     uint32_t count;
     int r;
 
@@ -41,7 +41,7 @@ static bool send_frame(struct net *net, uint32_t number, struct virtq_chain *cha
         net->out_dropped++;
         return true;
     }
-    count = virtq_cut(chain, false, sizeof(header), size, &first);
+    count = virtq_cut(chain, false, net_header_size(net), size, &first);
     pieces[0] = (struct vdev_piece){&header, sizeof(header)};
     memcpy(pieces + 1, first, count * sizeof(*first));
     r = host->queue_send(net->virtio.slot, number, pieces, count + 1);

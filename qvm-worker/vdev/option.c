@@ -330,7 +330,8 @@ int vdev_host_refused_arguments(const char *word, const char **why)
          "what comes in for it is handled on the qvm's control thread, which all share"},
         {"hostvector", 1, "no process of Linux is told of interrupts by their vector"},
         {"delayed", 1, "it is for vdevs with a stream; have a disk there when the VM starts"},
-        {"legacy", 0, "it has the interface of virtio 1.x, not that of 0.9.5"},
+        {"legacy", 0,
+         "it has no legacy interface: virtio-balloon, -blk, -console, -entropy and -net have"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {

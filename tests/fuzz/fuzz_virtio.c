@@ -15,7 +15,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { QUEUE_SIZE = 16, QUEUES = 6, STEP = 8, QUEUE_SPACE = 0x1000 };
 /* Flags of the input's second byte. */
-enum { ON_PCI = 8, READ_ONLY = 4, PACKED = 16, QUEUES_TWICE = 32, NOTIFIED = 64 };
+enum { ON_PCI = 8, READ_ONLY = 4, PACKED = 16, QUEUES_TWICE = 32, NOTIFIED = 64, LEGACY = 128 };
+
+/* 4.1.4.10: the registers of a legacy driver over PCI. */
+enum { PORTS_REGION = 1, PORTS_SIZE = 64, PORTS_PAGE = 8, PORTS_SELECT = 14 };
 
 /* 4.2.2, and where 4.1.4.3 has the same (the structures lie in BAR 0, a page each). */
 static const struct field {
@@ -28,7 +31,7 @@ static const struct field {
 enum { NOTIFY = 0x50, NOTIFY_AT = 0x3000, NOTIFY_STEP = 4, CONFIG = 0x100, CONFIG_AT = 0x2000 };
 
 static struct vdev_slot slot;
-static bool is_pci, has_ports;
+static bool is_pci, has_ports, has_legacy;
 static struct packed_ring packed[QUEUES]; /* where the driver is */
 
 static const struct field *find_field(uint64_t at)
@@ -82,6 +85,10 @@ static void bring_up(uint8_t flags)
         set(0x90, (uint32_t)ring.available);
         set(0xa0, (uint32_t)ring.used);
         set(0x44, 1);
+        if (!is_pci) { /* 4.2.4: the same place, in the words of version 1 */
+            fake_slot_write(&slot, 0, 0x3c, 4, 4);
+            fake_slot_write(&slot, 0, 0x40, 4, (uint32_t)(ring.table / QUEUE_SPACE));
+        }
         (void)packed_ring_place(&packed[i], &slot, QUEUE_SIZE, ring.table); /* in its table */
     }
     set(0x70, 15);
@@ -102,6 +109,26 @@ static void access_register(const uint8_t *step)
     at -= at % size;
     fake_slot_write(&slot, 0, at, size, value >> 24);
     (void)slot.module->ops->read(slot.device, 0, at, size);
+}
+
+/* The same of a legacy driver; now and then where a queue may be. */
+static void access_ports(const uint8_t *step)
+{
+    uint32_t size = 1u << step[1] % 3, value;
+    uint64_t at = step[2] % PORTS_SIZE;
+
+    memcpy(&value, step + 3, sizeof(value));
+    if (!has_legacy || !is_pci) {
+        return;
+    }
+    at -= at % size;
+    if ((step[7] & 1) != 0) {
+        fake_slot_write(&slot, PORTS_REGION, PORTS_SELECT, 2, step[3] % (QUEUES + 1));
+        fake_slot_write(&slot, PORTS_REGION, PORTS_PAGE, 4,
+                        RING_MEMORY_START / 4096 + step[4] % 32);
+    }
+    fake_slot_write(&slot, PORTS_REGION, at, size, value);
+    (void)slot.module->ops->read(slot.device, PORTS_REGION, at, size);
 }
 
 /* The capability that reaches into the BARs (4.1.4.9); messages are switched on and off. */
@@ -212,7 +239,7 @@ static void take_step(const uint8_t *step)
 {
     uint64_t config = (is_pci ? CONFIG_AT : CONFIG) + (step[1] & 0x7fu);
 
-    switch (step[0] % 14) {
+    switch (step[0] % 15) {
     case 0:
         access_register(step);
         break;
@@ -251,6 +278,9 @@ static void take_step(const uint8_t *step)
     case 12:
         receive_frame(step);
         break;
+    case 13:
+        access_ports(step);
+        break;
     default:
         set(0x70, step[1] & 0xf);
         bring_up(step[2]);
@@ -281,7 +311,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct vdev_config config = {
         .regions = &region, .region_count = 1, .intr_count = 1, .intrs = {16}};
     const struct vdev_module *module;
-    struct vdev_value values[5];
+    uint32_t count;
+    struct vdev_value values[6];
 
     if (size < 2) {
         return 0;
@@ -298,6 +329,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         add_value(module, "port", values, &config.value_count,
                   (struct vdev_value){.text = "one", .number = {1}});
     }
+    count = config.value_count;
+    if ((data[1] & LEGACY) != 0) {
+        add_value(module, "legacy", values, &config.value_count,
+                  (struct vdev_value){.boolean = true});
+    }
+    has_legacy = config.value_count > count;
     is_pci = (data[1] & ON_PCI) != 0;
     if (is_pci) {
         config = (struct vdev_config){.place = VDEV_PLACE_PCI,

@@ -154,6 +154,21 @@ class PortsTest(VirtioTest):
                 self.assertEqual(said.count("storm: 1000 rounds, device 3 of 3"), 3, said)
 
 
+class LegacyTest(VirtioTest):
+    """The driver that breaks every rule, at the legacy interface."""
+
+    def test_a_driver_that_breaks_every_rule_harms_nobody(self):
+        with open(self.path("disk.img"), "wb") as file:
+            file.truncate(1 << 20)
+        for place, loc in ((PLACE, "loc mem:feb00000,512 intr ioapic:16"), ("3 0", "loc pci:0:3.0")):
+            for vdev in ("virtio-blk hostdev disk.img", "virtio-console hostdev >said port one"):
+                with self.subTest(f"{vdev} {loc}"):
+                    said = self.run_guest(f"{vdev} legacy {loc}",
+                                          *(f"storm {place} {seed} 1000" for seed in (1, 2, 3)))
+                    storms = re.findall(r"storm: 1000 rounds, device (\d+) of \1", said)
+                    self.assertEqual(len(storms), 3, said)
+
+
 PRIME = 0x9E3779B97F4A7C15
 
 

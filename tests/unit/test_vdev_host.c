@@ -146,8 +146,8 @@ static const struct {
     {"batch", "10000001", NULL,
      "g:10: batch '10000001' is not a number of microseconds up to 10000000"},
     {"legacy", NULL, NULL,
-     "g:10: 'legacy' of a vdev is not supported: it has the interface of virtio 1.x, not that of "
-     "0.9.5"},
+     "g:10: 'legacy' of a vdev is not supported: it has no legacy interface: virtio-balloon, -blk, "
+     "-console, -entropy and -net have"},
     {"quiet", "maybe", NULL, "g:10: quiet 'maybe' is neither on nor off"},
     {"step", "0", NULL, "g:10: step '0' is not a number from 1 to 100"},
     {"step", "101", NULL, "g:10: step '101' is not a number from 1 to 100"},

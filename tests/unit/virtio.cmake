@@ -7,6 +7,8 @@ foreach(name balloon blk console entropy input net vsock)
   qvm_unit_test(virtio_${name} vdev-static-virtio-${name} fake-virtio-ring)
 endforeach()
 qvm_unit_test(virtio_console_ports vdev-static-virtio-console fake-virtio-ring)
+qvm_unit_test(virtio_legacy vdev-static-virtio-console vdev-static-virtio-entropy vdev-static-virtio-net
+  fake-virtio-ring)
 qvm_unit_test(virtio_net_control vdev-static-virtio-net fake-virtio-ring)
 qvm_unit_test(virtio_net_pairs vdev-static-virtio-net fake-virtio-ring)
 qvm_unit_test(virtio_vsock_call vdev-static-virtio-vsock fake-virtio-ring)

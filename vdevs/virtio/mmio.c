@@ -1,4 +1,4 @@
-/* virtio-mmio, version 2: "Virtio Over MMIO", 4.2. */
+/* virtio-mmio: "Virtio Over MMIO", 4.2, version 2; and 1, which is the legacy interface (4.2.4). */
 #include <inttypes.h>
 
 #include "vdevs/virtio/registers.h"
@@ -29,12 +29,18 @@
 #define QUEUE_RESET       0x0c0u
 #define GENERATION        0x0fcu
 
+/* 4.2.4 */
+#define PAGE_SIZE       0x028u
+#define QUEUE_ALIGNMENT 0x03cu
+#define QUEUE_PAGE      0x040u
+
 #define HIGH 4u /* of two halves */
 
-#define MAGIC_VALUE   0x74726976u /* "virt" */
-#define VERSION_VALUE 2u
-#define VENDOR_VALUE  0x004d5651u /* "QVM" */
-#define NO_SHM        UINT32_MAX
+#define MAGIC_VALUE    0x74726976u /* "virt" */
+#define VERSION_VALUE  2u
+#define VERSION_LEGACY 1u
+#define VENDOR_VALUE   0x004d5651u /* "QVM" */
+#define NO_SHM         UINT32_MAX
 
 int virtio_mmio_init(struct virtio *virtio, const struct vdev_config *place)
 {
@@ -68,6 +74,8 @@ static uint32_t read_queue(struct virtio *virtio, uint64_t offset)
         return 0;
     }
     switch (offset) {
+    case QUEUE_PAGE:
+        return virtio->can_legacy ? virtio_legacy_page(virtio, queue) : 0;
     case QUEUE_SIZE_MAX:
         return queue->size_max;
     case QUEUE_READY:
@@ -83,13 +91,14 @@ static uint32_t read_register(struct virtio *virtio, uint64_t offset)
     case MAGIC:
         return MAGIC_VALUE;
     case VERSION:
-        return VERSION_VALUE;
+        return virtio->can_legacy ? VERSION_LEGACY : VERSION_VALUE;
     case DEVICE_ID:
         return virtio->type->id;
     case VENDOR_ID:
         return VENDOR_VALUE;
     case FEATURES:
         return virtio_offered_word(virtio);
+    case QUEUE_PAGE:
     case QUEUE_SIZE_MAX:
     case QUEUE_READY:
     case QUEUE_RESET:
@@ -107,6 +116,29 @@ static uint32_t read_register(struct virtio *virtio, uint64_t offset)
         return virtio_generation(virtio);
     default: /* not described, or write-only: nobody may read it (4.2.2.2) */
         return 0;
+    }
+}
+
+/* What is in version 1 alone. */
+static void write_legacy(struct virtio *virtio, uint64_t offset, uint32_t value)
+{
+    switch (offset) {
+    case PAGE_SIZE:
+        virtio_legacy_set_page_size(virtio, value);
+        break;
+    case QUEUE_ALIGNMENT:
+        virtio->queue_alignment = value; /* checked when a queue is placed */
+        break;
+    case QUEUE_PAGE:
+        virtio_legacy_set_page(virtio, value);
+        break;
+    case QUEUE_SIZE:
+        if (virtio_selected(virtio) != NULL) {
+            virtio_set_size(virtio_selected(virtio), value);
+        }
+        break;
+    default:
+        break;
     }
 }
 
@@ -186,7 +218,11 @@ static void write_register(struct virtio *virtio, uint64_t offset, uint32_t valu
         virtio_set_status(virtio, (uint8_t)value);
         break;
     default:
-        write_queue(virtio, offset, value);
+        if (virtio->can_legacy) {
+            write_legacy(virtio, offset, value);
+        } else {
+            write_queue(virtio, offset, value);
+        }
         break;
     }
 }

@@ -1,7 +1,8 @@
-/* virtio over PCI, without the legacy interface: "Virtio Over PCI Bus", 4.1.
+/* virtio over PCI: "Virtio Over PCI Bus", 4.1.
  *
- * All structures lie in BAR 0, a page each; MSI-X has BAR 1. Each queue is notified at an address
- * of its own, whatever is written there: the data of 2.9 cost nothing. */
+ * All structures lie in BAR 0, a page each; MSI-X has BAR 1. A transitional device has its legacy
+ * registers (legacy.c) in ports, which are BAR 0 then, and the structures are in BAR 2. Each queue
+ * is notified at an address of its own, whatever is written there: the data of 2.9 cost nothing. */
 #include <string.h>
 
 #include "vdevs/virtio/registers.h"
@@ -10,6 +11,7 @@
 #define DEVICE_FIRST   0x1040u /* 4.1.2.1: and the device type */
 #define SUBSYSTEM      0x1100u /* 4.1.2: 0x40 or higher */
 #define REVISION       1u
+#define STRUCTURES_BAR 2u /* of a transitional device */
 #define VECTOR_BAR     1u
 #define BAR_SIZE       0x4000u
 #define COMMON_AT      0x0000u
@@ -66,36 +68,35 @@ struct cap_bytes {
 } __attribute__((packed));
 _Static_assert(sizeof(struct cap_bytes) == CAP_LONGER - HEADER_SIZE, "4.1.4");
 
-static int add_function(struct virtio *virtio)
+/* 4.1.2.3: the ids of transitional devices, by their types; 0: there was none. */
+static uint16_t transitional_id(uint16_t type)
 {
+    static const uint16_t ids[] = {0, 0x1000, 0x1001, 0x1003, 0x1005, 0x1002};
+
+    return type < sizeof(ids) / sizeof(ids[0]) ? ids[type] : 0;
+}
+
+static uint8_t structures_bar(const struct virtio *virtio)
+{
+    return virtio->can_legacy ? STRUCTURES_BAR : 0;
+}
+
+/* Fill in the capabilities, their bytes and their number. */
+static uint32_t list_caps(struct virtio *virtio, struct cap_bytes bytes[CAP_COUNT],
+                          struct vdev_cap caps[CAP_COUNT])
+{
+    const uint8_t bar = structures_bar(virtio);
     const uint32_t queues = virtio->type->queue_count;
-    const struct cap_bytes bytes[CAP_COUNT] = {
-        {CAP_SIZE, CAP_COMMON, 0, 0, {0}, COMMON_AT, COMMON_SIZE, 0},
-        {CAP_LONGER, CAP_NOTIFY, 0, 0, {0}, NOTIFY_AT, queues * NOTIFY_STEP, NOTIFY_STEP},
-        {CAP_SIZE, CAP_ISR, 0, 0, {0}, ISR_AT, 1, 0},
-        {CAP_SIZE, CAP_DEVICE, 0, 0, {0}, DEVICE_AT, virtio->config_size, 0},
+    const struct cap_bytes all[CAP_COUNT] = {
+        {CAP_SIZE, CAP_COMMON, bar, 0, {0}, COMMON_AT, COMMON_SIZE, 0},
+        {CAP_LONGER, CAP_NOTIFY, bar, 0, {0}, NOTIFY_AT, queues * NOTIFY_STEP, NOTIFY_STEP},
+        {CAP_SIZE, CAP_ISR, bar, 0, {0}, ISR_AT, 1, 0},
+        {CAP_SIZE, CAP_DEVICE, bar, 0, {0}, DEVICE_AT, virtio->config_size, 0},
         {CAP_LONGER, CAP_ACCESS, 0, 0, {0}, 0, 0, 0},
     };
-    const struct vdev_bar bar = {.index = 0, .space = VDEV_SPACE_MEMORY, .size = BAR_SIZE};
-    struct vdev_cap caps[CAP_COUNT];
     uint32_t count = 0;
-    const struct vdev_pci_function function = {
-        .size = sizeof(function),
-        .vendor = VENDOR,
-        .device = (uint16_t)(DEVICE_FIRST + virtio->type->id),
-        .subsystem_vendor = VENDOR,
-        .subsystem = SUBSYSTEM,
-        .class_code = virtio->type->class_code,
-        .revision = REVISION,
-        .has_intx = true,
-        .vector_count = (uint16_t)virtio_vector_count(virtio),
-        .vector_bar = VECTOR_BAR,
-        .bars = &bar,
-        .bar_count = 1,
-        .caps = caps,
-    };
-    struct vdev_pci_function told = function;
 
+    memcpy(bytes, all, sizeof(all));
     for (uint32_t i = 0; i < CAP_COUNT; i++) {
         if (bytes[i].kind == CAP_DEVICE && virtio->config_size == 0) {
             continue; /* 4.1.4.6: for devices that have a configuration */
@@ -106,8 +107,53 @@ static int add_function(struct virtio *virtio)
                                           .data = (const uint8_t *)&bytes[i],
                                           .is_live = bytes[i].kind == CAP_ACCESS};
     }
-    told.cap_count = count;
-    return virtio->host->pci_function(virtio->slot, &told);
+    return count;
+}
+
+static uint64_t ports_size(const struct virtio *virtio)
+{
+    uint64_t size = VIRTIO_LEGACY_SIZE;
+
+    while (size < VIRTIO_LEGACY_SIZE + virtio->config_size || (size & (size - 1)) != 0) {
+        size++;
+    }
+    return size;
+}
+
+static int add_function(struct virtio *virtio)
+{
+    const struct vdev_bar bars[] = {
+        {.index = structures_bar(virtio), .space = VDEV_SPACE_MEMORY, .size = BAR_SIZE},
+        {.index = 0,
+         .space = VDEV_SPACE_IO,
+         .size = ports_size(virtio),
+         .region = VIRTIO_REGION_LEGACY},
+    };
+    struct cap_bytes bytes[CAP_COUNT];
+    struct vdev_cap caps[CAP_COUNT];
+    struct vdev_pci_function function = {
+        .size = sizeof(function),
+        .vendor = VENDOR,
+        .device = (uint16_t)(DEVICE_FIRST + virtio->type->id),
+        .subsystem_vendor = VENDOR,
+        .subsystem = SUBSYSTEM,
+        .class_code = virtio->type->class_code,
+        .revision = REVISION,
+        .has_intx = true,
+        .vector_count = (uint16_t)virtio_vector_count(virtio),
+        .vector_bar = VECTOR_BAR,
+        .bars = bars,
+        .bar_count = virtio->can_legacy ? 2 : 1,
+        .caps = caps,
+    };
+
+    if (virtio->can_legacy) { /* 4.1.2.3 */
+        function.device = transitional_id(virtio->type->id);
+        function.subsystem = virtio->type->id;
+        function.revision = 0;
+    }
+    function.cap_count = list_caps(virtio, bytes, caps);
+    return virtio->host->pci_function(virtio->slot, &function);
 }
 
 int virtio_pci_init(struct virtio *virtio)
@@ -118,6 +164,10 @@ int virtio_pci_init(struct virtio *virtio)
     for (uint32_t i = 0; r == 0 && i < virtio->type->queue_count; i++) {
         if (host->doorbell(virtio->slot, 0, NOTIFY_AT + i * NOTIFY_STEP, 0, false, 0, i) != 0) {
             return host->fail(virtio->slot, NULL, "there is no doorbell for its queues");
+        }
+        if (virtio->can_legacy) { /* none is left: the register rings */
+            (void)host->doorbell(virtio->slot, VIRTIO_REGION_LEGACY, VIRTIO_LEGACY_NOTIFY, 2, true,
+                                 i, i);
         }
     }
     return r;
@@ -181,12 +231,6 @@ static uint32_t read_common(struct virtio *virtio, uint64_t offset)
     }
 }
 
-/* 4.1.5.1.2.1: what there is no vector for reads as none. */
-static uint16_t known_vector(const struct virtio *virtio, uint32_t vector)
-{
-    return vector < virtio_vector_count(virtio) ? (uint16_t)vector : VIRTIO_NO_VECTOR;
-}
-
 static void write_queue(struct virtio *virtio, uint64_t offset, uint32_t value)
 {
     struct virtq *queue = virtio_selected(virtio);
@@ -199,7 +243,7 @@ static void write_queue(struct virtio *virtio, uint64_t offset, uint32_t value)
         virtio_set_size(queue, value);
         break;
     case QUEUE_VECTOR:
-        virtio->queue_vectors[virtio->queue_select] = known_vector(virtio, value);
+        virtio->queue_vectors[virtio->queue_select] = virtio_known_vector(virtio, value);
         break;
     case QUEUE_ENABLE: /* 4.1.4.3.2: a driver never writes 0 */
         if (value == 1) {
@@ -222,6 +266,9 @@ static void write_queue(struct virtio *virtio, uint64_t offset, uint32_t value)
 
 static void write_common(struct virtio *virtio, uint64_t offset, uint32_t value)
 {
+    if (virtio->is_legacy && offset != STATUS) {
+        return; /* a driver of the other kind has it */
+    }
     switch (offset) {
     case FEATURES_SELECT:
         virtio->offered_select = value;
@@ -233,7 +280,7 @@ static void write_common(struct virtio *virtio, uint64_t offset, uint32_t value)
         virtio_accept_word(virtio, value);
         break;
     case CHANGED_VECTOR:
-        virtio->changed_vector = known_vector(virtio, value);
+        virtio->changed_vector = virtio_known_vector(virtio, value);
         break;
     case STATUS:
         virtio_set_status(virtio, (uint8_t)value);
@@ -287,22 +334,13 @@ static uint64_t common(struct virtio *virtio, uint64_t offset, uint32_t size, ui
     return read_common(virtio, offset);
 }
 
-/* 4.1.4.5: reading acknowledges. */
-static uint8_t read_isr(struct virtio *virtio)
-{
-    uint8_t why = virtio->interrupts;
-
-    virtio_acknowledge(virtio, why);
-    return why;
-}
-
 uint64_t virtio_pci_read(struct virtio *virtio, uint64_t offset, uint32_t size)
 {
     switch (offset / STRUCTURE_SIZE * STRUCTURE_SIZE) {
     case COMMON_AT:
         return common(virtio, offset - COMMON_AT, size, 0, false);
     case ISR_AT:
-        return offset == ISR_AT ? read_isr(virtio) : 0;
+        return offset == ISR_AT ? virtio_take_interrupts(virtio) : 0;
     case DEVICE_AT:
         return virtio_config_read(virtio, offset - DEVICE_AT, size);
     default:
@@ -334,8 +372,9 @@ static bool has_target(const struct virtio *virtio)
 {
     uint32_t length = virtio->access_length;
 
-    return virtio->access_bar == 0 && (length == 1 || length == 2 || length == 4) &&
-           virtio->access_offset % length == 0 && virtio->access_offset < BAR_SIZE;
+    return virtio->access_bar == structures_bar(virtio) &&
+           (length == 1 || length == 2 || length == 4) && virtio->access_offset % length == 0 &&
+           virtio->access_offset < BAR_SIZE;
 }
 
 uint32_t virtio_config_cap_read(void *device, uint32_t cap, uint32_t offset, uint32_t size)

@@ -39,6 +39,36 @@ static inline uint32_t virtio_vector_count(const struct virtio *virtio)
     return wanted < VDEV_VECTORS_MAX ? wanted : VDEV_VECTORS_MAX;
 }
 
+/* Why the driver was interrupted; reading says that it was handled (4.1.4.5). */
+uint8_t virtio_take_interrupts(struct virtio *virtio);
+
+/* 4.1.5.1.2.1: what there is no vector for reads as none. */
+static inline uint16_t virtio_known_vector(const struct virtio *virtio, uint32_t vector)
+{
+    return vector < virtio_vector_count(virtio) ? (uint16_t)vector : VIRTIO_NO_VECTOR;
+}
+
+/* The driver is ready (DRIVER_OK). */
+void virtio_start(struct virtio *virtio);
+
+/* The legacy interface (legacy.c): what is offered there; after a reset; status, other than 0;
+ * features; where the selected queue is, in pages (0: nowhere). */
+#define VIRTIO_LEGACY_PAGE   4096u
+#define VIRTIO_LEGACY_SIZE   24u /* of the registers in BAR 0, configuration aside */
+#define VIRTIO_LEGACY_NOTIFY 16u
+uint32_t virtio_legacy_offered(const struct virtio *virtio);
+void virtio_legacy_reset(struct virtio *virtio);
+void virtio_legacy_set_status(struct virtio *virtio, uint8_t value);
+void virtio_legacy_accept(struct virtio *virtio, uint32_t value);
+uint32_t virtio_legacy_page(const struct virtio *virtio, const struct virtq *queue);
+void virtio_legacy_set_page(struct virtio *virtio, uint32_t page);
+void virtio_legacy_set_page_size(struct virtio *virtio, uint32_t size);
+
+/* Accesses to BAR 0 of a transitional device. */
+#define VIRTIO_REGION_LEGACY 1u
+uint64_t virtio_legacy_read(struct virtio *virtio, uint64_t offset, uint32_t size);
+void virtio_legacy_write(struct virtio *virtio, uint64_t offset, uint32_t size, uint64_t value);
+
 /* Interrupts that were handled: the line falls with the last. */
 void virtio_acknowledge(struct virtio *virtio, uint8_t bits);
 

@@ -29,6 +29,9 @@ static const struct vdev_field fields[] = {
     VDEV_NUMBER(12, struct virtio, access_offset, 0),
     VDEV_NUMBER(13, struct virtio, access_length, 0),
     VDEV_NUMBER(14, struct virtio, is_high, 1),
+    VDEV_NUMBER(15, struct virtio, is_legacy, 1),
+    VDEV_NUMBER(16, struct virtio, page_size, 0),
+    VDEV_NUMBER(17, struct virtio, queue_alignment, 0),
     {0},
 };
 
@@ -73,12 +76,24 @@ int virtio_save(void *device)
 }
 
 /* Whether status and features are such as a driver can bring about. */
+static bool is_possible_legacy(const struct virtio *virtio)
+{
+    return virtio->can_legacy && (virtio->status & VIRTIO_FEATURES_OK) == 0 &&
+           virtio->page_size != 0 && (virtio->page_size & (virtio->page_size - 1)) == 0 &&
+           (virtio->negotiated & ~(uint64_t)virtio_legacy_offered(virtio)) == 0;
+}
+
 static bool is_possible(const struct virtio *virtio)
 {
     bool is_settled = (virtio->status & VIRTIO_FEATURES_OK) != 0;
 
-    if ((virtio->status & ~STATUS_BITS) != 0 || (virtio->interrupts & ~3u) != 0 ||
-        (!is_settled && (virtio->negotiated != 0 || (virtio->status & VIRTIO_DRIVER_OK) != 0))) {
+    if ((virtio->status & ~STATUS_BITS) != 0 || (virtio->interrupts & ~3u) != 0) {
+        return false;
+    }
+    if (virtio->is_legacy || (virtio->can_legacy && !virtio->is_pci)) {
+        return virtio->is_legacy && is_possible_legacy(virtio);
+    }
+    if ((!is_settled && (virtio->negotiated != 0 || (virtio->status & VIRTIO_DRIVER_OK) != 0))) {
         return false;
     }
     return !is_settled ||
@@ -112,7 +127,7 @@ static int restore_queue(struct virtio *virtio, uint32_t i)
     if (!was_enabled) {
         return 0;
     }
-    if ((virtio->status & VIRTIO_FEATURES_OK) == 0 ||
+    if ((!virtio->is_legacy && (virtio->status & VIRTIO_FEATURES_OK) == 0) ||
         (queue->is_broken && (virtio->status & VIRTIO_NEEDS_RESET) == 0) ||
         virtq_resume(queue, virtio->negotiated) != 0) {
         return virtio->host->fail(virtio->slot, NULL, "queue %" PRIu32 " cannot be where it was",

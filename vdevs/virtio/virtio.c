@@ -16,8 +16,9 @@
 #define DRIVER_BITS                                                                                \
     (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK | VIRTIO_FAILED)
 
-/* What the rows of VIRTIO_OPTIONS say. */
-static uint64_t optional_features(const struct virtio_type *type, const struct vdev_config *config)
+/* What the rows of VIRTIO_OPTIONS say, and VIRTIO_LEGACY_OPTION. */
+static uint64_t read_options(struct virtio *virtio, const struct virtio_type *type,
+                             const struct vdev_config *config)
 {
     uint64_t features = 0;
 
@@ -29,6 +30,8 @@ static uint64_t optional_features(const struct virtio_type *type, const struct v
             features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
         } else if (value->boolean && strcmp(name, VIRTIO_OPTION_NOTIFIED) == 0) {
             features |= VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA);
+        } else if (value->boolean && strcmp(name, VIRTIO_OPTION_LEGACY) == 0) {
+            virtio->can_legacy = true;
         }
     }
     return features;
@@ -44,11 +47,13 @@ int virtio_init(struct virtio *virtio, const struct virtio_type *type,
         .host = host,
         .slot = slot,
         .is_pci = place->place == VDEV_PLACE_PCI,
-        .offered = features | RING_FEATURES | optional_features(type, place),
+        .offered = features | RING_FEATURES,
         .config = config,
         .config_size = config_size,
         .changed_vector = VIRTIO_NO_VECTOR,
     };
+    virtio->offered |= read_options(virtio, type, place);
+    virtio_legacy_reset(virtio);
     for (uint32_t i = 0; i < VIRTIO_QUEUES_MAX; i++) {
         virtq_init(&virtio->queues[i], i < type->queue_count ? type->queue_sizes[i] : 0, host,
                    slot);
@@ -82,6 +87,7 @@ static void reset_device(struct virtio *virtio)
     virtio->accepted_select = 0;
     virtio->queue_select = 0;
     virtio->changed_vector = VIRTIO_NO_VECTOR;
+    virtio_legacy_reset(virtio);
     virtio_acknowledge(virtio, VIRTIO_USED | VIRTIO_CHANGED);
     if (virtio->type->reset != NULL) {
         virtio->type->reset(virtio);
@@ -152,7 +158,9 @@ void virtio_need_reset(struct virtio *virtio)
 
 bool virtio_is_live(const struct virtio *virtio, uint32_t queue)
 {
-    return (virtio->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) == VIRTIO_DRIVER_OK &&
+    uint8_t wanted = virtio->is_legacy ? 0 : VIRTIO_DRIVER_OK; /* 3.1.2: they do not wait for it */
+
+    return (virtio->status & (wanted | VIRTIO_NEEDS_RESET)) == wanted &&
            virtio->host->is_master(virtio->slot) && queue < virtio->type->queue_count &&
            virtio->queues[queue].is_enabled;
 }
@@ -239,7 +247,7 @@ static bool accept_features(struct virtio *virtio)
     return true;
 }
 
-static void start(struct virtio *virtio)
+void virtio_start(struct virtio *virtio)
 {
     if (virtio->type->start != NULL) {
         virtio->type->start(virtio);
@@ -257,6 +265,10 @@ void virtio_set_status(struct virtio *virtio, uint8_t value)
         reset_device(virtio);
         return;
     }
+    if (virtio->is_legacy) {
+        virtio_legacy_set_status(virtio, value);
+        return;
+    }
     if ((new &VIRTIO_FEATURES_OK) != 0 && !accept_features(virtio)) {
         new &= (uint8_t)~VIRTIO_FEATURES_OK;
     }
@@ -266,13 +278,16 @@ void virtio_set_status(struct virtio *virtio, uint8_t value)
         if ((virtio->status & VIRTIO_NEEDS_RESET) != 0) { /* it was too early to say so */
             interrupt(virtio, VIRTIO_CHANGED, virtio->changed_vector);
         } else {
-            start(virtio);
+            virtio_start(virtio);
         }
     }
 }
 
 uint32_t virtio_offered_word(const struct virtio *virtio)
 {
+    if (virtio->is_legacy) {
+        return virtio->offered_select == 0 ? virtio_legacy_offered(virtio) : 0;
+    }
     return virtio->offered_select < 2 ? (uint32_t)(virtio->offered >> (32 * virtio->offered_select))
                                       : 0;
 }
@@ -288,6 +303,12 @@ void virtio_accept_word(struct virtio *virtio, uint32_t value)
 {
     unsigned shift;
 
+    if (virtio->is_legacy) {
+        if (virtio->accepted_select == 0) {
+            virtio_legacy_accept(virtio, value);
+        }
+        return;
+    }
     if (virtio->accepted_select >= 2 || (virtio->status & VIRTIO_FEATURES_OK) != 0) {
         return;
     }
@@ -375,11 +396,21 @@ uint8_t virtio_generation(struct virtio *virtio)
     return virtio->generation;
 }
 
+uint8_t virtio_take_interrupts(struct virtio *virtio)
+{
+    uint8_t why = virtio->interrupts;
+
+    virtio_acknowledge(virtio, why);
+    return why;
+}
+
 uint64_t virtio_read(void *device, uint32_t region, uint64_t offset, uint32_t size)
 {
     struct virtio *virtio = device;
 
-    (void)region;
+    if (region == VIRTIO_REGION_LEGACY) {
+        return virtio_legacy_read(virtio, offset, size);
+    }
     return virtio->is_pci ? virtio_pci_read(virtio, offset, size)
                           : virtio_mmio_read(virtio, offset, size);
 }
@@ -388,8 +419,9 @@ void virtio_write(void *device, uint32_t region, uint64_t offset, uint32_t size,
 {
     struct virtio *virtio = device;
 
-    (void)region;
-    if (virtio->is_pci) {
+    if (region == VIRTIO_REGION_LEGACY) {
+        virtio_legacy_write(virtio, offset, size, value);
+    } else if (virtio->is_pci) {
         virtio_pci_write(virtio, offset, size, value);
     } else {
         virtio_mmio_write(virtio, offset, size, value);
@@ -401,7 +433,8 @@ void virtio_state(void *device, vdev_state_fn add, void *context)
     const struct virtio *virtio = device;
     char name[32], text[128];
 
-    (void)snprintf(text, sizeof(text), "%02x", virtio->status);
+    (void)snprintf(text, sizeof(text), "%02x%s", virtio->status,
+                   virtio->is_legacy ? " legacy" : "");
     add(context, "status", text);
     (void)snprintf(text, sizeof(text), "%016" PRIx64 " of %016" PRIx64, virtio->negotiated,
                    virtio->offered);

@@ -77,6 +77,8 @@ struct virtio {
     const struct vdev_services *host;
     struct vdev_slot *slot;
     bool is_pci;
+    bool can_legacy;     /* it has the legacy interface; over MMIO that alone */
+    bool is_legacy;      /* and its driver uses it: legacy.c */
     uint64_t offered;    /* features */
     uint64_t negotiated; /* 0 before FEATURES_OK */
     uint8_t *config;     /* the vdev's, little-endian */
@@ -95,7 +97,8 @@ struct virtio {
     uint32_t access_cap; /* on PCI: the capability that reaches into BARs, and what it says */
     uint8_t access_bar;
     uint32_t access_offset, access_length;
-    uint64_t reset_count; /* how often the device asked for one */
+    uint32_t page_size, queue_alignment; /* of queues, as a legacy driver says */
+    uint64_t reset_count;                /* how often the device asked for one */
 };
 
 /* Make the device part of a vdev, and its transport: during the vdev's create, once. `features` are
@@ -167,6 +170,7 @@ void virtio_config_cap_write(void *device, uint32_t cap, uint32_t offset, uint32
 /* Options that all have: rows of the module's table. */
 #define VIRTIO_OPTION_PACKED   "packed"
 #define VIRTIO_OPTION_NOTIFIED "notification-data"
+#define VIRTIO_OPTION_LEGACY   "legacy"
 #define VIRTIO_OPTIONS                                                                             \
     {                                                                                              \
         .name = VIRTIO_OPTION_PACKED,                                                              \
@@ -177,6 +181,13 @@ void virtio_config_cap_write(void *device, uint32_t cap, uint32_t offset, uint32
     {                                                                                              \
         .name = VIRTIO_OPTION_NOTIFIED, .kind = VDEV_OPTION_BOOL, .fallback = "off",               \
         .doc = "let the driver say with each notification how far it is (2.9)",                    \
+    }
+
+/* And those of the device types that were there before virtio 1.0. */
+#define VIRTIO_LEGACY_OPTION                                                                       \
+    {                                                                                              \
+        .name = VIRTIO_OPTION_LEGACY, .kind = VDEV_OPTION_FLAG,                                    \
+        .doc = "with the interface of virtio 0.9.5, on PCI beside the other",                      \
     }
 
 /* What the rows of all modules say alike. */

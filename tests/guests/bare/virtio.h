@@ -35,7 +35,8 @@ bool virtio_wait_all(void);
 /* Whether the device has used all that was offered. */
 bool virtio_is_done(void);
 
-/* Enable the next seven queues, with the rings of queue 0: nobody can be meant by what is in them. */
+/* Enable the next seven queues, with the rings of queue 0: nobody can be meant by what is in them.
+ */
 void virtio_open_others(void);
 
 /* Ring the doorbell of queue 0; reset the device, and wait until that is done. */

@@ -7,6 +7,7 @@
 enum { PORT_ADDRESS = 0xcf8, PORT_DATA = 0xcfc, PCI_DEVICES = 32 };
 enum { PCI_IDS = 0, PCI_COMMAND = 4, PCI_BAR = 0x10, PCI_CAPABILITIES = 0x34, PCI_LINE = 0x3c };
 enum {
+    COMMAND_PORTS = 1,
     COMMAND_MEMORY = 2,
     COMMAND_MEMORY_MASTER = 6,
     CAP_VENDOR = 0x09,
@@ -21,12 +22,16 @@ enum { QUEUE_VECTOR = 26, MMIO_REGISTERS = 0x1fc };
 #define VIRTIO_FIRST   0x1040U
 #define MESSAGE_AT     0xfee00000U
 #define STRUCTURE_MASK 0x3fU
+#define PORTS_MASK     0x1cU
+#define PCI_BAR_0      0x10U
+#define VIRTIO_PAGE    0x400U /* of VIRTIO_AREA */
 
 static uint64_t base; /* over MMIO */
 static bool is_pci;
 static uint8_t devfn;
 static uint64_t common, notify, isr, config; /* addresses of the structures */
 static uint32_t notify_step, access_cap;
+static uint16_t ports; /* of a transitional device; 0: it is none */
 
 static uint32_t pci_get(uint32_t at)
 {
@@ -89,7 +94,7 @@ bool virtio_find(uint64_t where)
     base = where;
     if (!is_pci) {
         return mmio_read32(base + VIRTIO_MAGIC) == VIRTIO_MAGIC_VALUE &&
-               mmio_read32(base + VIRTIO_VERSION) == 2;
+               mmio_read32(base + VIRTIO_VERSION) - 1 < 2; /* 1 is for storms alone */
     }
     devfn = (uint8_t)(where << 3);
     if ((pci_get(PCI_IDS) & 0xffff) != VIRTIO_VENDOR) {
@@ -97,7 +102,8 @@ bool virtio_find(uint64_t where)
     }
     memory_map_all();
     common = notify = isr = config = 0;
-    pci_set(PCI_COMMAND, COMMAND_MEMORY_MASTER);
+    ports = (pci_get(PCI_BAR_0) & 1) != 0 ? (uint16_t)(pci_get(PCI_BAR_0) & 0xfffc) : 0;
+    pci_set(PCI_COMMAND, COMMAND_MEMORY_MASTER | (ports != 0 ? COMMAND_PORTS : 0));
     find_structures();
     return common != 0 && notify != 0 && isr != 0;
 }
@@ -209,6 +215,10 @@ void virtio_write_anywhere(uint64_t random, uint32_t value)
 {
     if (!is_pci) {
         mmio_write32(base + (random >> 8 & MMIO_REGISTERS), value);
+    } else if (ports != 0 && (random >> 24 & 3) == 0) {
+        outl((uint16_t)(ports + (random >> 8 & PORTS_MASK)), value);
+    } else if (ports != 0 && (random >> 24 & 3) == 1) { /* where a queue is: 4.1.4.10 */
+        outl((uint16_t)(ports + 8), value % 0x20 == 0 ? value : VIRTIO_PAGE + value % 0x20);
     } else if ((random >> 20 & 3) == 0) {
         pci_set(access_cap + 4 + (random >> 8 & 0xc), value);
     } else if ((random >> 20 & 3) == 1) {
@@ -222,6 +232,8 @@ void virtio_read_anywhere(uint64_t random)
 {
     if (!is_pci) {
         (void)mmio_read32(base + (random >> 8 & MMIO_REGISTERS));
+    } else if (ports != 0 && (random >> 24 & 3) == 0) {
+        (void)inl((uint16_t)(ports + (random >> 8 & PORTS_MASK)));
     } else if ((random >> 20 & 3) == 0) {
         (void)pci_get(access_cap + (random >> 8 & 0x1c));
     } else {

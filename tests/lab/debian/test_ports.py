@@ -59,7 +59,7 @@ class PortsTest(debian.DebianTest):
         console.run(f"head -n {LINES} /dev/vport0p2 >/heard; seq {LINES} | cmp - /heard", SECONDS)
 
     def a_console_has_a_shell(self, console):
-        console.run("setsid sh -c 'exec sh </dev/hvc1 >/dev/hvc1 2>&1' &", SECONDS)
+        console.run("{ setsid sh -c 'exec sh </dev/hvc1 >/dev/hvc1 2>&1' & }", SECONDS)
         shell = self.open(port="shell")
         shell.send("echo $((6 * 7))\n")
         shell.read_until(r"\n42\r\n", SECONDS)
