@@ -1,6 +1,6 @@
 include(${CMAKE_CURRENT_LIST_DIR}/../fake/vdevs.cmake)
 foreach(name virtio_queue virtio_used virtio_packed virtio_packed_events virtio_mmio virtio_pci
-    virtio_device virtio_rate)
+    virtio_device virtio_rate virtio_shared)
   qvm_unit_test(${name} virtio fake-virtio-ring)
 endforeach()
 foreach(name balloon blk console entropy input net vsock)

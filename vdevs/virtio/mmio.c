@@ -40,13 +40,13 @@
 #define VERSION_VALUE  2u
 #define VERSION_LEGACY 1u
 #define VENDOR_VALUE   0x004d5651u /* "QVM" */
-#define NO_SHM         UINT32_MAX
 
 int virtio_mmio_init(struct virtio *virtio, const struct vdev_config *place)
 {
     const struct vdev_services *host = virtio->host;
 
-    if (place->region_count != 1 || place->regions[0].space != VDEV_SPACE_MEMORY ||
+    if (place->region_count != (virtio->type->shared_count > 0 ? 2 : 1) ||
+        place->regions[0].space != VDEV_SPACE_MEMORY ||
         place->regions[0].size < VIRTIO_MMIO_CONFIG + virtio->config_size ||
         place->regions[0].start % 4 != 0) {
         return host->fail(
@@ -58,12 +58,38 @@ int virtio_mmio_init(struct virtio *virtio, const struct vdev_config *place)
     if (place->intr_count != 1 || place->intrs[0] == QVM_VDEV_NO_INTR) {
         return host->fail(virtio->slot, NULL, "at an address it wants an 'intr', as ioapic:16");
     }
+    if (virtio->type->shared_count > 0) {
+        if (place->regions[1].space != VDEV_SPACE_MEMORY ||
+            place->regions[1].start % VIRTIO_SHARED_PAGE != 0 ||
+            place->regions[1].size < virtio_shared_size(virtio)) {
+            return host->fail(virtio->slot, NULL,
+                              "its second 'loc mem:' is shared memory, %" PRIu64
+                              " bytes from a page on",
+                              virtio_shared_size(virtio));
+        }
+        virtio->shared_start = place->regions[1].start;
+    }
     for (uint32_t i = 0; i < virtio->type->queue_count; i++) {
         if (host->doorbell(virtio->slot, 0, QUEUE_NOTIFY, 4, true, i, i) != 0) {
             return host->fail(virtio->slot, NULL, "there is no doorbell for its queues");
         }
     }
     return 0;
+}
+
+/* 2.10 and 4.2.2: size, or place, of the region that is selected; all ones: there is none. */
+static uint32_t read_shared(const struct virtio *virtio, uint64_t offset)
+{
+    const struct virtio_shared *shared = virtio_shared_find(virtio, virtio->shared_select);
+    uint64_t value = UINT64_MAX;
+
+    if (shared != NULL && offset < SHM_BASE) {
+        value = shared->size;
+    } else if (shared != NULL) {
+        value = virtio->shared_start +
+                virtio_shared_offset(virtio, (uint32_t)(shared - virtio->type->shared));
+    }
+    return (uint32_t)(value >> (offset == SHM_SIZE + HIGH || offset == SHM_BASE + HIGH ? 32 : 0));
 }
 
 static uint32_t read_queue(struct virtio *virtio, uint64_t offset)
@@ -111,7 +137,7 @@ static uint32_t read_register(struct virtio *virtio, uint64_t offset)
     case SHM_SIZE + HIGH:
     case SHM_BASE:
     case SHM_BASE + HIGH:
-        return NO_SHM;
+        return read_shared(virtio, offset);
     case GENERATION:
         return virtio_generation(virtio);
     default: /* not described, or write-only: nobody may read it (4.2.2.2) */
@@ -207,6 +233,9 @@ static void write_register(struct virtio *virtio, uint64_t offset, uint32_t valu
         break;
     case QUEUE_SELECT:
         virtio->queue_select = value;
+        break;
+    case SHM_SELECT:
+        virtio->shared_select = value;
         break;
     case QUEUE_NOTIFY:
         notify(virtio, value);

@@ -12,6 +12,7 @@
 #define SUBSYSTEM      0x1100u /* 4.1.2: 0x40 or higher */
 #define REVISION       1u
 #define STRUCTURES_BAR 2u /* of a transitional device */
+#define SHARED_BAR     4u /* and 5 */
 #define VECTOR_BAR     1u
 #define BAR_SIZE       0x4000u
 #define COMMON_AT      0x0000u
@@ -28,9 +29,12 @@
 #define CAP_ISR     3u
 #define CAP_DEVICE  4u
 #define CAP_ACCESS  5u /* VIRTIO_PCI_CAP_PCI_CFG */
+#define CAP_SHARED  8u /* VIRTIO_PCI_CAP_SHARED_MEMORY_CFG */
 #define CAP_SIZE    16u
 #define CAP_LONGER  20u /* with a multiplier, or with data */
+#define CAP_64      24u /* with the upper halves of offset and length */
 #define CAP_COUNT   5u
+#define CAPS_MAX    (CAP_COUNT + VIRTIO_SHARED_MAX)
 #define HEADER_SIZE 2u /* id and link, which are not ours */
 
 /* The capability that reaches into the BARs, 4.1.4.9: counted from its id byte. */
@@ -64,9 +68,10 @@
 struct cap_bytes {
     uint8_t size, kind, bar, id, padding[2];
     uint32_t offset, length;
-    uint32_t multiplier;
+    uint32_t multiplier; /* or the upper half of the offset */
+    uint32_t length_high;
 } __attribute__((packed));
-_Static_assert(sizeof(struct cap_bytes) == CAP_LONGER - HEADER_SIZE, "4.1.4");
+_Static_assert(sizeof(struct cap_bytes) == CAP_64 - HEADER_SIZE, "4.1.4");
 
 /* 4.1.2.3: the ids of transitional devices, by their types; 0: there was none. */
 static uint16_t transitional_id(uint16_t type)
@@ -81,27 +86,47 @@ static uint8_t structures_bar(const struct virtio *virtio)
     return virtio->can_legacy ? STRUCTURES_BAR : 0;
 }
 
+/* 4.1.4.7 */
+static struct cap_bytes shared_cap(const struct virtio *virtio, uint32_t i)
+{
+    const uint64_t offset = virtio_shared_offset(virtio, i), size = virtio->type->shared[i].size;
+
+    return (struct cap_bytes){.size = CAP_64,
+                              .kind = CAP_SHARED,
+                              .bar = SHARED_BAR,
+                              .id = virtio->type->shared[i].id,
+                              .offset = (uint32_t)offset,
+                              .length = (uint32_t)size,
+                              .multiplier = (uint32_t)(offset >> 32),
+                              .length_high = (uint32_t)(size >> 32)};
+}
+
 /* Fill in the capabilities, their bytes and their number. */
-static uint32_t list_caps(struct virtio *virtio, struct cap_bytes bytes[CAP_COUNT],
-                          struct vdev_cap caps[CAP_COUNT])
+static uint32_t list_caps(struct virtio *virtio, struct cap_bytes bytes[CAPS_MAX],
+                          struct vdev_cap caps[CAPS_MAX])
 {
     const uint8_t bar = structures_bar(virtio);
     const uint32_t queues = virtio->type->queue_count;
     const struct cap_bytes all[CAP_COUNT] = {
-        {CAP_SIZE, CAP_COMMON, bar, 0, {0}, COMMON_AT, COMMON_SIZE, 0},
-        {CAP_LONGER, CAP_NOTIFY, bar, 0, {0}, NOTIFY_AT, queues * NOTIFY_STEP, NOTIFY_STEP},
-        {CAP_SIZE, CAP_ISR, bar, 0, {0}, ISR_AT, 1, 0},
-        {CAP_SIZE, CAP_DEVICE, bar, 0, {0}, DEVICE_AT, virtio->config_size, 0},
-        {CAP_LONGER, CAP_ACCESS, 0, 0, {0}, 0, 0, 0},
+        {CAP_SIZE, CAP_COMMON, bar, 0, {0}, COMMON_AT, COMMON_SIZE, 0, 0},
+        {CAP_LONGER, CAP_NOTIFY, bar, 0, {0}, NOTIFY_AT, queues * NOTIFY_STEP, NOTIFY_STEP, 0},
+        {CAP_SIZE, CAP_ISR, bar, 0, {0}, ISR_AT, 1, 0, 0},
+        {CAP_SIZE, CAP_DEVICE, bar, 0, {0}, DEVICE_AT, virtio->config_size, 0, 0},
+        {CAP_LONGER, CAP_ACCESS, 0, 0, {0}, 0, 0, 0, 0},
     };
     uint32_t count = 0;
 
     memcpy(bytes, all, sizeof(all));
-    for (uint32_t i = 0; i < CAP_COUNT; i++) {
+    for (uint32_t i = 0; i < virtio->type->shared_count; i++) {
+        bytes[CAP_COUNT + i] = shared_cap(virtio, i);
+    }
+    for (uint32_t i = 0; i < CAP_COUNT + virtio->type->shared_count; i++) {
         if (bytes[i].kind == CAP_DEVICE && virtio->config_size == 0) {
             continue; /* 4.1.4.6: for devices that have a configuration */
         }
-        virtio->access_cap = count; /* the last one */
+        if (bytes[i].kind == CAP_ACCESS) {
+            virtio->access_cap = count;
+        }
         caps[count++] = (struct vdev_cap){.id = CAP_ID,
                                           .size = (uint8_t)(bytes[i].size - HEADER_SIZE),
                                           .data = (const uint8_t *)&bytes[i],
@@ -110,27 +135,24 @@ static uint32_t list_caps(struct virtio *virtio, struct cap_bytes bytes[CAP_COUN
     return count;
 }
 
-static uint64_t ports_size(const struct virtio *virtio)
+/* BARs have powers of two. */
+static uint64_t power_of_two(uint64_t least)
 {
-    uint64_t size = VIRTIO_LEGACY_SIZE;
+    uint64_t size = 16;
 
-    while (size < VIRTIO_LEGACY_SIZE + virtio->config_size || (size & (size - 1)) != 0) {
-        size++;
+    while (size < least) {
+        size *= 2; /* virtio_shared_check: there is one */
     }
     return size;
 }
 
 static int add_function(struct virtio *virtio)
 {
-    const struct vdev_bar bars[] = {
+    struct vdev_bar bars[3] = {
         {.index = structures_bar(virtio), .space = VDEV_SPACE_MEMORY, .size = BAR_SIZE},
-        {.index = 0,
-         .space = VDEV_SPACE_IO,
-         .size = ports_size(virtio),
-         .region = VIRTIO_REGION_LEGACY},
     };
-    struct cap_bytes bytes[CAP_COUNT];
-    struct vdev_cap caps[CAP_COUNT];
+    struct cap_bytes bytes[CAPS_MAX];
+    struct vdev_cap caps[CAPS_MAX];
     struct vdev_pci_function function = {
         .size = sizeof(function),
         .vendor = VENDOR,
@@ -143,7 +165,7 @@ static int add_function(struct virtio *virtio)
         .vector_count = (uint16_t)virtio_vector_count(virtio),
         .vector_bar = VECTOR_BAR,
         .bars = bars,
-        .bar_count = virtio->can_legacy ? 2 : 1,
+        .bar_count = 1,
         .caps = caps,
     };
 
@@ -151,6 +173,19 @@ static int add_function(struct virtio *virtio)
         function.device = transitional_id(virtio->type->id);
         function.subsystem = virtio->type->id;
         function.revision = 0;
+        bars[function.bar_count++] =
+            (struct vdev_bar){.space = VDEV_SPACE_IO,
+                              .size = power_of_two(VIRTIO_LEGACY_SIZE + virtio->config_size),
+                              .region = VIRTIO_REGION_LEGACY};
+    }
+    if (virtio->type->shared_count > 0) {
+        bars[function.bar_count++] =
+            (struct vdev_bar){.index = SHARED_BAR,
+                              .space = VDEV_SPACE_MEMORY,
+                              .is_64bit = true,
+                              .is_prefetchable = true,
+                              .size = power_of_two(virtio_shared_size(virtio)),
+                              .region = VIRTIO_REGION_SHARED};
     }
     function.cap_count = list_caps(virtio, bytes, caps);
     return virtio->host->pci_function(virtio->slot, &function);

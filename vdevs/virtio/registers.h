@@ -72,6 +72,17 @@ void virtio_legacy_write(struct virtio *virtio, uint64_t offset, uint32_t size, 
 /* Interrupts that were handled: the line falls with the last. */
 void virtio_acknowledge(struct virtio *virtio, uint8_t bits);
 
+/* Shared memory regions (shared.c): bytes from the first to the end of the last; where row `index`
+ * begins among them; accesses. -EINVAL: after host->fail(), what the type says makes no sense. */
+int virtio_shared_check(const struct virtio *virtio);
+uint64_t virtio_shared_size(const struct virtio *virtio);
+uint64_t virtio_shared_offset(const struct virtio *virtio, uint32_t index);
+uint64_t virtio_shared_read(struct virtio *virtio, uint64_t offset, uint32_t size);
+void virtio_shared_write(struct virtio *virtio, uint64_t offset, uint32_t size, uint64_t value);
+
+/* The row with that id, or NULL. */
+const struct virtio_shared *virtio_shared_find(const struct virtio *virtio, uint32_t id);
+
 /* virtio-mmio, 4.2 */
 #define VIRTIO_MMIO_CONFIG 0x100u
 int virtio_mmio_init(struct virtio *virtio, const struct vdev_config *place);

@@ -32,6 +32,7 @@ static const struct vdev_field fields[] = {
     VDEV_NUMBER(15, struct virtio, is_legacy, 1),
     VDEV_NUMBER(16, struct virtio, page_size, 0),
     VDEV_NUMBER(17, struct virtio, queue_alignment, 0),
+    VDEV_NUMBER(18, struct virtio, shared_select, 0),
     {0},
 };
 

@@ -59,6 +59,9 @@ int virtio_init(struct virtio *virtio, const struct virtio_type *type,
                    slot);
         virtio->queue_vectors[i] = VIRTIO_NO_VECTOR;
     }
+    if (virtio_shared_check(virtio) != 0) {
+        return -EINVAL;
+    }
     return virtio->is_pci ? virtio_pci_init(virtio) : virtio_mmio_init(virtio, place);
 }
 
@@ -86,6 +89,7 @@ static void reset_device(struct virtio *virtio)
     virtio->offered_select = 0;
     virtio->accepted_select = 0;
     virtio->queue_select = 0;
+    virtio->shared_select = 0;
     virtio->changed_vector = VIRTIO_NO_VECTOR;
     virtio_legacy_reset(virtio);
     virtio_acknowledge(virtio, VIRTIO_USED | VIRTIO_CHANGED);
@@ -404,10 +408,19 @@ uint8_t virtio_take_interrupts(struct virtio *virtio)
     return why;
 }
 
+/* At an address there is no other beside the registers. */
+static uint32_t shared_region(const struct virtio *virtio)
+{
+    return virtio->is_pci ? VIRTIO_REGION_SHARED : VIRTIO_REGION_SHARED - 1;
+}
+
 uint64_t virtio_read(void *device, uint32_t region, uint64_t offset, uint32_t size)
 {
     struct virtio *virtio = device;
 
+    if (region == shared_region(virtio)) {
+        return virtio_shared_read(virtio, offset, size);
+    }
     if (region == VIRTIO_REGION_LEGACY) {
         return virtio_legacy_read(virtio, offset, size);
     }
@@ -419,7 +432,9 @@ void virtio_write(void *device, uint32_t region, uint64_t offset, uint32_t size,
 {
     struct virtio *virtio = device;
 
-    if (region == VIRTIO_REGION_LEGACY) {
+    if (region == shared_region(virtio)) {
+        virtio_shared_write(virtio, offset, size, value);
+    } else if (region == VIRTIO_REGION_LEGACY) {
         virtio_legacy_write(virtio, offset, size, value);
     } else if (virtio->is_pci) {
         virtio_pci_write(virtio, offset, size, value);

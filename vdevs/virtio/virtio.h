@@ -37,6 +37,19 @@
 #define VIRTIO_USED    0x1u
 #define VIRTIO_CHANGED 0x2u
 
+/* A shared memory region, 2.10: bytes of the device's that the driver finds by their id. Regions
+ * lie in VIRTIO_REGION_SHARED one behind the other, each from a multiple of VIRTIO_SHARED_PAGE on;
+ * what is shown there (host->shmem_show) is memory, and the rest is answered by the device. On PCI
+ * that is a BAR of its own, at an address the second `loc mem:`. */
+#define VIRTIO_REGION_SHARED 2u /* at an address: 1 */
+#define VIRTIO_SHARED_MAX    4u
+#define VIRTIO_SHARED_PAGE   4096u
+
+struct virtio_shared {
+    uint8_t id;
+    uint64_t size; /* bytes; a multiple of VIRTIO_SHARED_PAGE */
+};
+
 /* What a device type is and does. All operations are called under the device's lock; `device` is
  * the vdev, whose first member is the struct virtio. */
 struct virtio_type {
@@ -50,6 +63,14 @@ struct virtio_type {
 
     /* The driver writes to the configuration space: all inside it. NULL: it is read-only. */
     void (*config_write)(void *device, uint32_t offset, uint32_t size, uint64_t value);
+
+    /* At most VIRTIO_SHARED_MAX regions, and accesses to what is not shown in them: `index` is that
+     * of the row, all of the access inside it. NULL: there are none; they read as 0. */
+    const struct virtio_shared *shared;
+    uint32_t shared_count;
+    uint64_t (*shared_read)(void *device, uint32_t index, uint64_t offset, uint32_t size);
+    void (*shared_write)(void *device, uint32_t index, uint64_t offset, uint32_t size,
+                         uint64_t value);
 
     /* The driver is ready (DRIVER_OK); the features are settled. NULL: nothing to do. */
     void (*start)(void *device);
@@ -93,6 +114,8 @@ struct virtio {
     uint8_t interrupts; /* VIRTIO_USED, VIRTIO_CHANGED */
     uint64_t accepted;  /* as the driver writes it */
     uint32_t offered_select, accepted_select, queue_select;
+    uint32_t shared_select; /* at an address, where the region of the shared ones begins */
+    uint64_t shared_start;
     uint16_t changed_vector, queue_vectors[VIRTIO_QUEUES_MAX];
     uint32_t access_cap; /* on PCI: the capability that reaches into BARs, and what it says */
     uint8_t access_bar;
