@@ -28,10 +28,16 @@ def entropy(test, console, _name):
 
 
 def state(test, guest, vdev):
-    """What `qvmctl show --vdevs` says of it."""
-    vdevs = test.qvmd.call("guest.show", name=guest)["vdevs"]
-    values = next(row["values"] for row in vdevs if row["name"] == vdev)
-    return {row["name"]: row["value"] for row in values}
+    """What `qvmctl show --vdevs` says of it; of a qvm that is late it says nothing."""
+    found = []
+
+    def is_told():
+        vdevs = test.qvmd.call("guest.show", name=guest).get("vdevs", [])
+        found.extend(row["values"] for row in vdevs if row["name"] == vdev)
+        return found
+
+    wait(test, is_told, f"nothing is known of {vdev}")
+    return {row["name"]: row["value"] for row in found[0]}
 
 
 def resident(test, name):
