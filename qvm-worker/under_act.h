@@ -12,6 +12,7 @@
 
 #include "proto/msg.h"
 
+struct console;
 struct life;
 struct control;
 struct run;

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "proto/base/cleanup.h"
@@ -19,7 +18,6 @@
 #include "qvm-worker/lockdown/apart.h"
 #include "qvm-worker/vdev/backend.h"
 #include "qvm-worker/vdev/event_private.h"
-#include "qvm-worker/vdev/naps.h"
 #include "qvm-worker/vdev/private.h"
 #include "qvm-worker/vdev/sockets.h"
 
@@ -279,46 +277,6 @@ static void take_event(struct vdev_slot *slot, uint32_t key)
     (void)pthread_mutex_unlock(&slot->lock);
 }
 
-static uint64_t host_clock_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-/* Let more come, where that pays (naps.h). Nobody wakes the thread up: it is short. */
-static void nap(struct vdev_slot *slot)
-{
-    struct vdev_events *events = slot->events;
-    uint64_t nap_ns = naps_next_ns(&events->naps), until_ns;
-    struct timespec until;
-
-    if (nap_ns == 0) {
-        return;
-    }
-    until_ns = host_clock_ns() + nap_ns;
-    until.tv_sec = (time_t)(until_ns / 1000000000u);
-    until.tv_nsec = (long)(until_ns % 1000000000u);
-    (void)pthread_mutex_lock(&slot->lock);
-    while (pthread_cond_clockwait(&events->thread_changed, &slot->lock, CLOCK_MONOTONIC, &until) ==
-           0) {
-    }
-    (void)pthread_mutex_unlock(&slot->lock);
-}
-
-static void end_round(struct vdev_slot *slot)
-{
-    struct vdev_events *events = slot->events;
-    uint32_t begun;
-
-    (void)pthread_mutex_lock(&slot->lock);
-    begun = events->begun;
-    events->begun = 0;
-    (void)pthread_mutex_unlock(&slot->lock);
-    naps_round(&events->naps, host_clock_ns(), begun);
-}
-
 /* Whether to go on. */
 static bool take_events(struct vdev_slot *slot, int timeout_ms)
 {
@@ -327,7 +285,7 @@ static bool take_events(struct vdev_slot *slot, int timeout_ms)
     bool has_naps = slot->image != NULL && slot->events->has_thread;
 
     if (has_naps) {
-        nap(slot);
+        vdev_host_nap(slot);
     }
     for (int i = 0; i < count; i++) {
         if (ready[i].data.u32 == KEY_QUIT) {
@@ -336,7 +294,7 @@ static bool take_events(struct vdev_slot *slot, int timeout_ms)
         take_event(slot, ready[i].data.u32);
     }
     if (has_naps) {
-        end_round(slot);
+        vdev_host_end_round(slot);
     }
     return true;
 }

@@ -64,6 +64,11 @@ int vdev_host_open_event(struct vdev_slot *slot, uint32_t event);
 int vdev_host_watch_network(const struct vdev_slot *slot, int fd);
 int vdev_host_watch_vhost(const struct vdev_slot *slot, int fd);
 
+/* Of a device with an image and a thread, which waits once a round: let more come, where that pays;
+ * count what the round began. */
+void vdev_host_nap(struct vdev_slot *slot);
+void vdev_host_end_round(struct vdev_slot *slot);
+
 /* Ring what was missed while the device was held. */
 void vdev_host_ring_missed(struct vdev_slot *slot);
 
