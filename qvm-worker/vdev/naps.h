@@ -1,5 +1,5 @@
-/* How long a disk's I/O thread lets requests gather before it looks at them: what network cards have
- * as interrupt moderation.
+/* How long a disk's I/O thread lets requests gather before it looks at them: what network cards
+ * have as interrupt moderation.
  *
  * Who is woken up looks at once, as a rule. But a guest that has many small requests under way and
  * computes between them is slowed down by a device that is quicker than itself: each request has a
