@@ -24,12 +24,15 @@
 #define BATCH  16 /* events that are looked at before the next wait */
 #define ROUNDS 8  /* of transfers that end at once: others want the lock, too */
 
-#define KEY_QUIT    VDEV_EVENTS_MAX /* events have their numbers as keys */
-#define KEY_IMAGE   (VDEV_EVENTS_MAX + 1)
-#define KEY_NETWORK (VDEV_EVENTS_MAX + 16) /* and its queues: the device has an event for each */
-#define KEY_BACKEND (VDEV_EVENTS_MAX + 3)
-#define KEY_SOCKETS (VDEV_EVENTS_MAX + 4) /* and the handle of a connection */
-#define KEY_LISTEN  (KEY_SOCKETS + VDEV_SOCKETS_MAX)
+/* By which a descriptor that is watched is known: events by their numbers, and then */
+enum {
+    KEY_QUIT = VDEV_EVENTS_MAX,
+    KEY_IMAGE,
+    KEY_BACKEND,
+    KEY_NETWORK, /* and its queues: the device has an event for each */
+    KEY_SOCKETS = KEY_NETWORK + VDEV_NETWORK_QUEUES_MAX, /* and the handle of a connection */
+    KEY_LISTEN = KEY_SOCKETS + VDEV_SOCKETS_MAX,
+};
 
 static int watch(const struct vdev_events *events, int fd, uint32_t how, uint32_t key)
 {

@@ -97,6 +97,24 @@ class VsockAloneTest(VirtioTest):
         client, _ = connect(self.path("s"), 42)
         self.assertEqual(talk(client, b"x"), b"x")
 
+    def test_of_many_that_wait_each_is_heard_when_it_speaks(self):
+        self.start()
+        guest = Typed(self)
+        guest.process.stdin.write(f"vsock {PLACE} listen 42 1\r".encode())
+        guest.process.stdin.flush()
+        guest.read_until(b"vsock: cid 9")
+        silent = []
+        for _ in range(40):
+            client = socket.socket(socket.AF_UNIX)
+            self.addCleanup(client.close)
+            client.settimeout(60)
+            client.connect(self.path("s"))
+            silent.append(client)
+        self.assertEqual(connect(self.path("s"), 43), (None, b""))  # so all before it were taken
+        for client in silent:
+            client.sendall(b"CONNECT 43\n")
+            self.assertEqual(client.recv(1), b"")
+
     def test_a_port_of_the_host_is_reset(self):
         self.start(f"vsock {PLACE} call 1024", "poweroff")
         done = subprocess.run([QVM, "@t.qvmconf"], stdin=subprocess.DEVNULL, capture_output=True,

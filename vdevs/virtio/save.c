@@ -80,7 +80,6 @@ int virtio_save(void *device)
 static bool is_possible_legacy(const struct virtio *virtio)
 {
     return virtio->can_legacy && (virtio->status & VIRTIO_FEATURES_OK) == 0 &&
-           virtio->page_size != 0 && (virtio->page_size & (virtio->page_size - 1)) == 0 &&
            (virtio->negotiated & ~(uint64_t)virtio_legacy_offered(virtio)) == 0;
 }
 
@@ -88,7 +87,8 @@ static bool is_possible(const struct virtio *virtio)
 {
     bool is_settled = (virtio->status & VIRTIO_FEATURES_OK) != 0;
 
-    if ((virtio->status & ~STATUS_BITS) != 0 || (virtio->interrupts & ~3u) != 0) {
+    if ((virtio->status & ~STATUS_BITS) != 0 || (virtio->interrupts & ~3u) != 0 ||
+        virtio->page_size == 0 || (virtio->page_size & (virtio->page_size - 1)) != 0) {
         return false;
     }
     if (virtio->is_legacy || (virtio->can_legacy && !virtio->is_pci)) {
