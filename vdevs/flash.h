@@ -31,6 +31,7 @@ struct flash {
     bool is_loaded; /* the file has been read, or could not be */
     bool is_broken; /* it could not: nothing is written to it */
     bool is_writing, is_flushing, needs_flush;
+    bool is_behind;   /* the file did not take the block, or its flush: nothing changes meanwhile */
     uint32_t changed; /* the block that the file does not have yet, or FLASH_NO_BLOCK */
     uint8_t mode;     /* enum flash_mode: what is read */
     uint8_t command;  /* whose second cycle comes next; 0: none */
@@ -38,6 +39,9 @@ struct flash {
     uint8_t query[FLASH_QUERY_END];
     uint64_t programs, erases, writes, errors;
 };
+
+/* During create: what goes to the file by itself has an event. 0 or -errno. */
+int flash_open_event(const struct vdev_services *host, struct vdev_slot *slot);
 
 /* Have what the file holds; called before anything is looked at. It waits for the host once. */
 void flash_load(struct flash *flash);
@@ -49,8 +53,12 @@ bool flash_prepare(struct flash *flash, uint32_t block);
 /* What waits for more goes to the file soon. */
 void flash_write_soon(struct flash *flash);
 
-/* All that was changed is in the file and on the host's disk. It waits for the host. */
-void flash_drain(struct flash *flash);
+/* All that was changed is in the file and on the host's disk. It waits for the host. False: the
+ * file did not take it, after some attempts. */
+bool flash_drain(struct flash *flash);
+
+/* The host forgot what was on its way: it goes to the file once more. */
+void flash_begin_again(struct flash *flash);
 
 /* Operations of the module. */
 void flash_event(void *device, uint32_t event);

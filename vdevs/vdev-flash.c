@@ -8,7 +8,8 @@
  * What it holds is in memory, and goes to the file of `hostdev` block by block, in the order in
  * which the guest changed it: a block is written before another changes, so whatever ends the qvm
  * leaves what flash has after a power cut. A guest that changes the next block waits for that. The
- * last block follows when the guest reads the array again, or some time later. */
+ * last block follows when the guest reads the array again, or some time later. What the file does
+ * not take is tried again; until it has it, the guest changes nothing and sees that it fails. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -236,6 +237,9 @@ static int flash_create(const struct vdev_services *host, struct vdev_slot *slot
     if (check(host, slot, config, &image) != 0) {
         return -EINVAL;
     }
+    if (has_file && flash_open_event(host, slot) != 0) {
+        return host->fail(slot, NULL, "the flash cannot write its file by itself");
+    }
     flash = calloc(1, sizeof(*flash));
     if (flash != NULL) {
         flash->bytes = malloc(config->regions[0].size);
@@ -261,19 +265,23 @@ static void flash_destroy(void *device)
 {
     struct flash *flash = device;
 
-    flash_drain(flash);
+    if (!flash_drain(flash)) {
+        flash->host->log(flash->slot, VDEV_LOG_WARN,
+                         "the file lacks what the guest changed last: it did not take it");
+    }
     free(flash->bytes);
     free(flash);
 }
 
-/* What it holds stays, as without power. */
+/* What it holds stays, as without power, and goes to the file still: the host forgot transfers. */
 static void flash_reset(void *device)
 {
     struct flash *flash = device;
 
     flash->command = 0;
     flash->status = FLASH_READY;
-    read_array(flash);
+    flash->mode = FLASH_ARRAY;
+    flash_begin_again(flash);
 }
 
 static void flash_state(void *device, vdev_state_fn add, void *context)

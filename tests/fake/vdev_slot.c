@@ -158,9 +158,18 @@ static int fake_doorbell(struct vdev_slot *slot, uint32_t region, uint64_t offse
     return 0;
 }
 
+/* As of the qvm: what nobody opened is not heard. */
 static void fake_ring(struct vdev_slot *slot, uint32_t event)
 {
-    slot->rung |= UINT64_C(1) << event;
+    bool is_open = (slot->has_sockets && event == slot->sockets_event) ||
+                   (slot->has_backend && event == slot->backend_lost) ||
+                   (slot->has_network && event >= slot->network_event &&
+                    event - slot->network_event < VDEV_NETWORK_QUEUES_MAX);
+
+    for (uint32_t i = 0; i < slot->doorbell_count; i++) {
+        is_open |= slot->doorbells[i].event == event;
+    }
+    slot->rung |= is_open ? UINT64_C(1) << event : 0;
 }
 
 static int fake_pci_function(struct vdev_slot *slot, const struct vdev_pci_function *function)

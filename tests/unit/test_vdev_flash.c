@@ -1,4 +1,5 @@
 /* Flash: Intel's commands, JEDEC JESD68.01 (CFI), and the file behind it. */
+#include <errno.h>
 #include <string.h>
 
 #include "tests/fake/vdev_slot.h"
@@ -277,6 +278,177 @@ START_TEST(a_write_that_fails_is_told_by_the_status)
 }
 END_TEST
 
+/* Nobody but the device itself rings it: no doorbell of the guest is in a region that it has. */
+START_TEST(what_goes_to_the_file_by_itself_has_an_event_and_the_guest_no_doorbell)
+{
+    set_up(true, false);
+    ck_assert_uint_eq(slot.doorbell_count, 1);
+    ck_assert_uint_ne(slot.doorbells[0].region, 0);
+    fake_slot_destroy(&slot);
+    set_up(false, false);
+    ck_assert_uint_eq(slot.doorbell_count, 0);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+/* One block goes to the file, and its flush begins. */
+static void write_until_flush(uint64_t at)
+{
+    program(at, 1);
+    give(at, 0xff);
+    fake_slot_run(&slot);
+    do_io(0);
+    fake_slot_advance(&slot, 10000000);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 1);
+    ck_assert_int_eq(slot.ios[0].io.kind, VDEV_IO_FLUSH);
+}
+
+START_TEST(what_is_written_during_a_long_flush_is_flushed_after_it)
+{
+    set_up(true, false);
+    (void)take(0);
+    write_until_flush(0);
+    program(0, 0);
+    fake_slot_advance(&slot, 10000000);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 2);
+    fake_slot_end_io(&slot, 1, 0);
+    fake_slot_advance(&slot, 10000000);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 1); /* still the first flush */
+    do_io(0);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 1);
+    ck_assert_int_eq(slot.ios[0].io.kind, VDEV_IO_FLUSH);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+/* The timer comes, and what it rings. */
+static void wait_for_retry(void)
+{
+    fake_slot_advance(&slot, 100000000);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 1);
+}
+
+START_TEST(a_write_that_fails_is_tried_again_and_nothing_changes_until_the_file_has_it)
+{
+    set_up(true, false);
+    (void)take(0);
+    program(0, 0x0f);
+    give(0, 0xff);
+    fake_slot_run(&slot);
+    do_io(-5);
+    ck_assert_uint_eq(slot.log_count, 1);
+    give(0, 0x50);
+    program(BLOCK, 0);
+    ck_assert_uint_eq(take(0), 0x90);
+    give(0, 0x50);
+    erase(0);
+    ck_assert_uint_eq(take(0), 0xa0);
+    give(0, 0x50);
+    ck_assert_uint_eq(take(0), 0x0f);
+    ck_assert_uint_eq(take(BLOCK), 0xff);
+    slot.rung = 0;
+    wait_for_retry();
+    do_io(-5);
+    wait_for_retry();
+    do_io(0);
+    ck_assert_uint_eq(file[0], 0x0f);
+    fake_slot_advance(&slot, 10000000);
+    fake_slot_run(&slot);
+    do_io(0); /* the flush */
+    program(BLOCK, 0);
+    ck_assert_uint_eq(take(0), 0x80);
+    ck_assert_uint_eq(slot.log_count, 1);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(a_flush_that_fails_is_tried_again)
+{
+    set_up(true, false);
+    (void)take(0);
+    write_until_flush(0);
+    do_io(-5);
+    program(0, 0);
+    ck_assert_uint_eq(take(0), 0xb0);
+    wait_for_retry();
+    ck_assert_int_eq(slot.ios[0].io.kind, VDEV_IO_FLUSH);
+    do_io(0);
+    give(0, 0x50);
+    program(0, 0);
+    ck_assert_uint_eq(take(0), 0x80);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(a_file_that_refuses_a_block_keeps_the_next_one_from_changing)
+{
+    set_up(true, false);
+    (void)take(0);
+    program(0, 1);
+    slot.image.is_read_only = true; /* the host refuses writes */
+    program(BLOCK, 0);
+    ck_assert_uint_eq(take(0), 0xb0);
+    give(0, 0xff);
+    ck_assert_uint_eq(take(BLOCK), 0xff);
+    slot.image.is_read_only = false;
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 1);
+    ck_assert_uint_eq(slot.ios[0].io.offset, 0);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(what_the_file_does_not_take_is_not_saved_and_the_end_says_so)
+{
+    struct fields_writer saved = {0}, other = {0};
+
+    set_up(true, false);
+    (void)take(0);
+    program(0, 1);
+    slot.image.is_read_only = true;
+    ck_assert_int_eq(fake_slot_save(&slot, &saved), -EIO);
+    fields_discard(&saved);
+    slot.image.is_read_only = false;
+    ck_assert_int_eq(fake_slot_save(&slot, &other), 0);
+    fields_discard(&other);
+    give(0, 0x50);
+    program(0, 0);
+    slot.image.is_read_only = true;
+    fake_slot_destroy(&slot); /* and comes to an end */
+    ck_assert_str_eq(slot.logged, "the file lacks what the guest changed last: it did not take it");
+}
+END_TEST
+
+/* The host forgets transfers before it resets a device. */
+START_TEST(a_reset_begins_again_what_was_on_its_way)
+{
+    set_up(true, false);
+    (void)take(0);
+    program(BLOCK, 1);
+    give(0, 0xff);
+    fake_slot_run(&slot);
+    fake_slot_image_stop(&slot);
+    fake_slot_reset(&slot);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 1);
+    ck_assert_uint_eq(slot.ios[0].io.offset, BLOCK);
+    do_io(0);
+    fake_slot_advance(&slot, 10000000);
+    fake_slot_run(&slot);
+    fake_slot_image_stop(&slot);
+    fake_slot_reset(&slot);
+    fake_slot_run(&slot);
+    ck_assert_uint_eq(slot.io_count, 1);
+    ck_assert_int_eq(slot.ios[0].io.kind, VDEV_IO_FLUSH);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
 START_TEST(a_reset_ends_commands_and_keeps_what_it_holds)
 {
     set_up(false, false);
@@ -316,5 +488,12 @@ UNIT_MAIN("vdev flash", it_is_erased_and_reads_as_memory,
           who_never_reads_the_array_again_is_written_after_10_ms_and_then_flushed,
           a_block_is_in_the_file_before_the_next_one_changes, the_end_of_the_vm_writes_what_waits,
           a_file_that_is_only_read_cannot_be_changed_and_the_status_says_so,
-          a_write_that_fails_is_told_by_the_status, a_reset_ends_commands_and_keeps_what_it_holds,
+          a_write_that_fails_is_told_by_the_status,
+          what_goes_to_the_file_by_itself_has_an_event_and_the_guest_no_doorbell,
+          what_is_written_during_a_long_flush_is_flushed_after_it,
+          a_write_that_fails_is_tried_again_and_nothing_changes_until_the_file_has_it,
+          a_flush_that_fails_is_tried_again,
+          a_file_that_refuses_a_block_keeps_the_next_one_from_changing,
+          what_the_file_does_not_take_is_not_saved_and_the_end_says_so,
+          a_reset_begins_again_what_was_on_its_way, a_reset_ends_commands_and_keeps_what_it_holds,
           a_place_or_a_file_of_another_size_is_refused_in_words)
