@@ -65,7 +65,8 @@ struct console {
 void console_tell_due(struct console *console);
 void console_take_control(struct console *console);
 
-/* A port's terminal has another size. */
+/* A port's terminal has another size. The driver is told with the next event: this may be called
+ * while the VM is paused, when guest memory stays as it is. */
 void console_resize_port(struct console *console, uint32_t port, uint16_t columns, uint16_t rows);
 
 /* No driver has said anything. */

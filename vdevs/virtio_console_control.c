@@ -175,7 +175,7 @@ void console_resize_port(struct console *console, uint32_t port, uint16_t column
     of->rows = rows;
     if (of->is_ready && of->is_console) {
         of->due |= CONSOLE_DUE_RESIZE;
-        console_tell_due(console);
+        console->virtio.host->ring(console->virtio.slot, CONSOLE_CONTROL_RECEIVE);
     }
 }
 

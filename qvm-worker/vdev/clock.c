@@ -12,6 +12,7 @@
 #include "proto/base/err.h"
 #include "qvm-worker/image/image.h"
 #include "qvm-worker/vdev/backend.h"
+#include "qvm-worker/vdev/ports.h"
 #include "qvm-worker/vdev/private.h"
 
 static uint64_t clock_ns(clockid_t clock)
@@ -195,13 +196,20 @@ static void go_on(struct vdev_slot *slot)
     vdev_host_ring_missed_shmem(slot);
 }
 
+/* Who typed was told that there is no room. */
+static void resume_input(struct vdev_slot *slot)
+{
+    vdev_host_stream_resume(slot);
+    vdev_host_ports_resume(slot);
+}
+
 static void release_slot(struct vdev_slot *slot)
 {
     (void)pthread_mutex_lock(&slot->lock);
     slot->is_held = false;
     go_on(slot);
     (void)pthread_mutex_unlock(&slot->lock);
-    vdev_host_stream_resume(slot);
+    resume_input(slot);
 }
 
 bool vdev_host_is_master(struct vdev_slot *slot)
@@ -222,7 +230,7 @@ void vdev_host_set_master(struct vdev_slot *slot, bool is_master)
     }
     (void)pthread_mutex_unlock(&slot->lock);
     if (is_master) {
-        vdev_host_stream_resume(slot);
+        resume_input(slot);
     }
 }
 

@@ -175,6 +175,13 @@ void vdev_host_port_resume(struct vdev_slot *slot, uint32_t port)
     }
 }
 
+void vdev_host_ports_resume(struct vdev_slot *slot)
+{
+    for (uint32_t i = 0; slot->ports != NULL && i < slot->ports->count; i++) {
+        vdev_host_port_resume(slot, slot->ports->rows[i].number);
+    }
+}
+
 static size_t on_port(void *context, const uint8_t *data, size_t count)
 {
     const struct slot_port *port = context;

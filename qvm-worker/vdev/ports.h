@@ -45,4 +45,8 @@ void vdev_host_ports_state(const struct vdev_slot *slot, vdev_state_fn add, void
 void vdev_host_port_write(struct vdev_slot *slot, uint32_t port, const uint8_t *data, size_t size);
 void vdev_host_port_resume(struct vdev_slot *slot, uint32_t port);
 
+/* The device is not still any more (vdev_host_is_still): what was typed meanwhile is offered again.
+ * Any thread, without the slot's lock. */
+void vdev_host_ports_resume(struct vdev_slot *slot);
+
 #endif

@@ -103,6 +103,21 @@ class ConsoleTest(QvmdTest):
                          line("there is no port 'nobody'; there are: shell agent"))
         self.assertIn(b"port 'file' is at '", self.session("a", port="file").rest())
 
+    def test_a_guest_with_as_many_ports_as_there_may_be_is_saved_and_goes_on(self):
+        ports = " ".join(f"port p{i}" for i in range(30))
+        self.start("a", more=f"vdev virtio-console {ports}\nvdev test-dev save-every 5\n")
+        self.assert_console("a", "> ")
+
+        def is_restored():
+            vdevs = {vdev["name"]: vdev["values"]
+                     for vdev in self.qvmd.call("guest.show", name="a").get("vdevs", [])}
+            return any(value["name"] == "restores" and int(value["value"]) > 5
+                       for value in vdevs.get("test-dev", []))
+
+        self.eventually(is_restored, "it was not saved and restored", 30)
+        self.qvmd.type("a", "echo still_there\r")
+        self.assert_console("a", "still_there\r\n> ")
+
     def test_a_descriptor_that_was_passed_on_is_the_console(self):
         self.start_at_prompt("a")
         session = self.session("a")

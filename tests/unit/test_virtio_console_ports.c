@@ -19,7 +19,7 @@ enum {
     PORT_NAME
 };
 enum { OPTION_CONSOLE = 1, OPTION_PORT = 2 };
-enum { BUFFER = 64, BUFFERS = 8 };
+enum { BUFFER = 64, BUFFERS = 8, LAST_QUEUE = 2 * VDEV_PORTS_MAX + 3 };
 
 #define MANY (VERSION_1 | FEATURE(F_MULTIPORT))
 
@@ -37,7 +37,7 @@ static uint64_t buffer_at(unsigned i)
 }
 
 /* As the driver does first: buffers for what it is to hear. */
-static void give_control_buffers(unsigned count)
+static void give_control_buffers(uint16_t count)
 {
     for (uint16_t i = 0; i < count; i++) {
         ring_describe(to_driver, i, buffer_at(i), BUFFER, RING_WRITE, 0);
@@ -134,7 +134,8 @@ START_TEST(several_ports_are_offered_where_the_configuration_has_them_5_3_3)
 }
 END_TEST
 
-START_TEST(thirty_more_ports_have_two_queues_each_5_3_2)
+/* As many as there may be. */
+static void create_all(void)
 {
     struct vdev_value values[VDEV_PORTS_MAX];
     char names[VDEV_PORTS_MAX][8];
@@ -144,6 +145,11 @@ START_TEST(thirty_more_ports_have_two_queues_each_5_3_2)
         values[i] = (struct vdev_value){.option = OPTION_PORT, .text = names[i], .number = {i + 1}};
     }
     ck_assert_int_eq(create(vdev_virtio_console_module, values, VDEV_PORTS_MAX), 0);
+}
+
+START_TEST(thirty_more_ports_have_two_queues_each_5_3_2)
+{
+    create_all();
     ck_assert_uint_eq(get(MAX_PORTS), VDEV_PORTS_MAX + 1);
     set(QUEUE_SELECT, 63);
     ck_assert_uint_ne(get(QUEUE_MAX), 0);
@@ -189,9 +195,38 @@ START_TEST(a_console_is_one_before_it_is_anything_else_5_3_6_2)
     ck_assert_uint_eq(size[0], 80); /* columns, rows: virtio_console_resize */
     ck_assert_uint_eq(size[1], 25);
     slot.module->ops->port_resize(slot.device, 1, 80, 25);
+    fake_slot_run(&slot);
     check_silence();
     slot.module->ops->port_resize(slot.device, 1, 81, 25);
+    fake_slot_run(&slot);
     check_heard(1, RESIZE);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+/* Events wait while the VM is paused, and people's wishes do not. */
+START_TEST(a_size_is_told_with_an_event_and_lost_in_no_save)
+{
+    struct fields_writer saved = {0};
+
+    set_up(OPTION_CONSOLE, "shell");
+    say(1, PORT_READY, 1);
+    check_heard(1, CONSOLE_PORT);
+    check_heard(1, PORT_NAME);
+    check_heard(1, PORT_OPEN);
+    slot.module->ops->port_resize(slot.device, 1, 80, 25);
+    check_silence();
+    ck_assert_uint_eq(slot.rung, FEATURE(CONTROL_RECEIVE));
+    ck_assert_int_eq(fake_slot_save(&slot, &saved), 0);
+    check_silence();
+    fake_slot_reset(&slot);
+    slot.rung = 0;
+    ck_assert_int_eq(fake_slot_restore(&slot, saved.bytes, saved.size), 0);
+    check_silence();
+    fake_slot_run(&slot);
+    check_heard(1, RESIZE);
+    check_silence();
+    fields_discard(&saved);
     fake_slot_destroy(&slot);
 }
 END_TEST
@@ -310,6 +345,57 @@ START_TEST(ports_are_as_they_were_after_a_restore)
 }
 END_TEST
 
+/* Queue 63, which a driver places beside those of drive(). */
+static void place_last(struct ring *ring)
+{
+    (void)ring_place(ring, &slot, QUEUE_SIZE, RING_MEMORY_BORDER);
+    set(QUEUE_SELECT, LAST_QUEUE);
+    set(0x38, QUEUE_SIZE);
+    set(0x80, (uint32_t)ring->table);
+    set(0x90, (uint32_t)ring->available);
+    set(0xa0, (uint32_t)ring->used);
+    set(0x44, 1);
+    ck_assert_uint_eq(get(0x44), 1);
+}
+
+static uint16_t saved_number(const struct fields_writer *saved, uint32_t tag)
+{
+    static struct fields_reader reader;
+    uint16_t number = 0;
+
+    ck_assert_int_eq(fields_open(&reader, saved->bytes, saved->size, 0, NULL), 0);
+    ck_assert_int_eq(fields_get(&reader, tag, VDEV_FIELD_NUMBER, &number, sizeof(number), 0, NULL),
+                     0);
+    return number;
+}
+
+START_TEST(thirty_more_ports_are_as_they_were_after_a_restore)
+{
+    struct fields_writer saved = {0};
+    struct ring last;
+
+    create_all();
+    drive(MANY);
+    place_last(&last);
+    slot.module->ops->resize(slot.device, 80, 25);
+    ck_assert_int_eq(fake_slot_save(&slot, &saved), 0);
+    ck_assert_uint_eq(saved_number(&saved, 64 + 1), QUEUE_SIZE); /* as always: sizes of queues */
+    ck_assert_uint_eq(saved_number(&saved, 64 * 63 + 1), 64);
+    ck_assert_uint_eq(saved_number(&saved, 0x1000), 80);
+    fake_slot_reset(&slot);
+    slot.module->ops->resize(slot.device, 1, 1);
+    ck_assert_int_eq(fake_slot_restore(&slot, saved.bytes, saved.size), 0);
+    ck_assert_uint_eq(get(0x100), 80 | 25 << 16);
+    memcpy(memory(DATA), "hello", 5);
+    ring_describe(&last, 0, DATA, 5, 0, 0);
+    ring_offer(&last, 0);
+    kick(LAST_QUEUE);
+    ck_assert_uint_eq(slot.ports[VDEV_PORTS_MAX].sent_count, 5);
+    fields_discard(&saved);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
 UNIT_MAIN("virtio_console_ports", several_ports_are_offered_where_the_configuration_has_them_5_3_3,
           thirty_more_ports_have_two_queues_each_5_3_2,
           a_port_is_presented_once_the_driver_is_ready_for_it_5_3_6_2,
@@ -319,4 +405,5 @@ UNIT_MAIN("virtio_console_ports", several_ports_are_offered_where_the_configurat
           what_has_no_buffer_yet_is_told_when_there_is_one,
           nonsense_in_control_messages_is_passed_over,
           a_driver_that_knows_of_one_port_has_one_5_3_3, a_reset_forgets_what_the_driver_said_5_3_5,
-          ports_are_as_they_were_after_a_restore)
+          ports_are_as_they_were_after_a_restore, a_size_is_told_with_an_event_and_lost_in_no_save,
+          thirty_more_ports_are_as_they_were_after_a_restore)

@@ -29,12 +29,12 @@ foreach(name old later fail bell)
   list(APPEND vdev_test_modules vdev-${name})
 endforeach()
 qvm_unit_test(loc loc)
-foreach(name vdev_host vdev_host_run vdev_host_save vdev_host_pci vdev_sockets)
+foreach(name vdev_host vdev_host_run vdev_host_save vdev_host_pci vdev_sockets virtio_console_host)
   qvm_unit_test(${name} vdev-host qvm-core console PkgConfig::UV)
   target_compile_definitions(test_${name} PRIVATE TEST_VDEV_DIR="${vdev_test_dir}"
     REAL_VDEV_DIR="$<TARGET_FILE_DIR:vdev-ser8250>")
   add_dependencies(test_${name} ${vdev_test_modules} vdev-ser8250 vdev-mc146818 vdev-pckeyboard
-    vdev-hpet vdev-timer8254 vdev-virtio-vsock)
+    vdev-hpet vdev-timer8254 vdev-virtio-vsock vdev-virtio-console)
 endforeach()
 
 add_test(NAME unit-vdev-outside COMMAND ${CMAKE_CURRENT_LIST_DIR}/vdev_outside.sh

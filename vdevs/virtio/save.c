@@ -36,9 +36,13 @@ static const struct vdev_field fields[] = {
     {0},
 };
 
-/* Tags of queue N are those of its table and 64 times N + 1. */
-#define QUEUE_TAGS(n) (64u * ((n) + 1))
+/* Tags of queue N are those of its table and 64 times N + 1. Those from 0x1000 on are the vdev's
+ * own: queues that would be there are far behind them. */
+#define QUEUES_BELOW  63u
+#define QUEUES_ABOVE  0x10000u
+#define QUEUE_TAGS(n) (64u * ((n) + 1) + ((n) < QUEUES_BELOW ? 0 : QUEUES_ABOVE))
 #define TAG_VECTOR    32u
+_Static_assert(64u * (QUEUES_BELOW + 1) == 0x1000, "the vdev's own tags begin there");
 
 static const struct vdev_field queue_fields[] = {
     VDEV_NUMBER(1, struct virtq, size, 0), /* checked when the queue goes on */
