@@ -48,8 +48,9 @@ struct vdev_events {
     enum vdev_thread_state thread_state; /* under the slot's lock, as is what follows */
     pthread_cond_t thread_changed;
     struct err thread_err;
-    uint32_t begun;   /* transfers of this round */
-    struct naps naps; /* of a device with an image; its I/O thread's alone */
+    uint32_t begun;       /* transfers of this round, */
+    uint64_t begun_bytes; /* and what they move */
+    struct naps naps;     /* of a device with an image; its I/O thread's alone */
 };
 
 /* The services. */

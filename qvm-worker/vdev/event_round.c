@@ -36,11 +36,14 @@ void vdev_host_nap(struct vdev_slot *slot)
 void vdev_host_end_round(struct vdev_slot *slot)
 {
     struct vdev_events *events = slot->events;
+    uint64_t bytes;
     uint32_t begun;
 
     (void)pthread_mutex_lock(&slot->lock);
     begun = events->begun;
+    bytes = events->begun_bytes;
     events->begun = 0;
+    events->begun_bytes = 0;
     (void)pthread_mutex_unlock(&slot->lock);
-    naps_round(&events->naps, host_clock_ns(), begun);
+    naps_round(&events->naps, host_clock_ns(), begun, bytes);
 }

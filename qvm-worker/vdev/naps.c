@@ -5,6 +5,7 @@
 #define COUNT_MIN   64u               /* requests of a measurement */
 #define TIME_MIN_NS UINT64_C(4000000) /* and its time */
 #define IDLE_NS     UINT64_C(4000000) /* for a request: nobody is in a hurry */
+#define SMALL_MAX   32768u            /* bytes of a request that is a small one */
 #define LONELY_MAX  4u
 #define PENALTY_MAX 1024u
 
@@ -19,6 +20,7 @@ static void begin(struct naps *naps, uint64_t now_ns)
 {
     naps->begin_ns = now_ns;
     naps->count = 0;
+    naps->bytes = 0;
     naps->lonely = 0;
     naps->is_deep = false;
 }
@@ -88,7 +90,7 @@ static void judge(struct naps *naps, uint64_t cost_ns)
     }
 }
 
-void naps_round(struct naps *naps, uint64_t now_ns, uint32_t begun)
+void naps_round(struct naps *naps, uint64_t now_ns, uint32_t begun, uint64_t bytes)
 {
     uint64_t cost_ns;
 
@@ -97,6 +99,7 @@ void naps_round(struct naps *naps, uint64_t now_ns, uint32_t begun)
         return;
     }
     naps->count += begun;
+    naps->bytes += bytes;
     naps->is_deep = naps->is_deep || begun > 1;
     naps->lonely = naps->level == 0 || begun > 1 ? 0 : naps->lonely + (begun == 1);
     if (naps->lonely > LONELY_MAX) {
@@ -112,7 +115,7 @@ void naps_round(struct naps *naps, uint64_t now_ns, uint32_t begun)
         return;
     }
     cost_ns = (now_ns - naps->begin_ns) / naps->count;
-    if (cost_ns < IDLE_NS) {
+    if (cost_ns < IDLE_NS && naps->bytes / naps->count <= SMALL_MAX) {
         judge(naps, cost_ns);
     } else {
         naps->level = 0;

@@ -8,7 +8,8 @@
  * it has under way and on the host's disk, and is visible in one thing alone: how many requests
  * there are in a time. So it is tried: some requests with another nap, and the better one stays.
  * Not with a guest that has one request at a time; one that goes on so has naps that bring no
- * second request, and is noticed at once.
+ * second request, and is noticed at once. Nor where requests are large: an exit more or less is
+ * nothing beside what they move.
  *
  * Threads: the caller's; nothing here waits. */
 #ifndef QVM_WORKER_VDEV_NAPS_H
@@ -22,15 +23,17 @@ struct naps {               /* all zeroes: a device that has just been made */
     bool is_trial;
     uint32_t next;          /* level that is tried next, or was last */
     uint64_t begin_ns;      /* of what is being measured; 0: nothing is */
-    uint32_t count;         /* its requests */
+    uint32_t count;         /* its requests, */
+    uint64_t bytes;         /* and what they move */
     bool is_deep;           /* two of them came at once */
     uint64_t cost_ns;       /* of a request, without the trial */
     uint32_t lonely;        /* naps in a row that brought no second request */
     uint32_t penalty, left; /* measurements without a trial; those that are left */
 };
 
-/* A round is over, and began `begun` requests. `now_ns` is of any clock that only grows. */
-void naps_round(struct naps *naps, uint64_t now_ns, uint32_t begun);
+/* A round is over, and began `begun` requests of so many bytes in all. `now_ns` is of any clock
+ * that only grows. */
+void naps_round(struct naps *naps, uint64_t now_ns, uint32_t begun, uint64_t bytes);
 
 /* The nap before the next look; 0: none. At most 1 ms. */
 uint64_t naps_next_ns(const struct naps *naps);

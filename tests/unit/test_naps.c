@@ -11,6 +11,7 @@ struct guest {
     uint32_t depth;
     uint64_t think_ns, exits_ns;
     uint64_t now_ns, requests, rounds;
+    uint32_t bytes; /* of a request; 0: 4 KiB */
     struct naps naps;
 };
 
@@ -25,7 +26,8 @@ static void do_round(struct guest *guest)
     guest->now_ns += nap_ns > count * guest->think_ns ? nap_ns : count * guest->think_ns;
     guest->now_ns += guest->exits_ns;
     guest->requests += count;
-    naps_round(&guest->naps, guest->now_ns, (uint32_t)count);
+    naps_round(&guest->naps, guest->now_ns, (uint32_t)count,
+               count * (guest->bytes != 0 ? guest->bytes : 4096));
 }
 
 /* How long a request takes, of so many from now on. */
@@ -44,6 +46,18 @@ static struct guest make(uint32_t depth, uint64_t think_us, uint64_t exits_us)
     return (struct guest){
         .depth = depth, .think_ns = think_us * US, .exits_ns = exits_us * US, .now_ns = US};
 }
+
+START_TEST(large_requests_never_wait_for_each_other)
+{
+    struct guest guest = make(32, 100, 150); /* which naps would help */
+
+    guest.bytes = 1 << 20;
+    for (uint32_t i = 0; i < 100; i++) {
+        (void)cost_of(&guest, 100);
+        ck_assert_uint_eq(naps_next_ns(&guest.naps), 0);
+    }
+}
+END_TEST
 
 START_TEST(at_first_there_is_no_nap)
 {
@@ -117,7 +131,7 @@ START_TEST(guest_in_no_hurry_has_no_nap)
 }
 END_TEST
 
-UNIT_MAIN("naps", at_first_there_is_no_nap,
+UNIT_MAIN("naps", at_first_there_is_no_nap, large_requests_never_wait_for_each_other,
           guest_with_many_requests_shares_doorbells_and_interrupts_among_them,
           guest_with_one_request_at_a_time_is_never_delayed,
           guest_that_a_nap_would_only_make_wait_is_hardly_delayed,
