@@ -88,11 +88,13 @@ void image_hold(struct image *image, bool is_held)
     (void)pthread_mutex_unlock(&image->lock);
 }
 
-void image_fail_parked(struct image *image)
+bool image_fail_parked(struct image *image)
 {
     struct helper *helper = image->engine;
+    bool is_any;
 
     (void)pthread_mutex_lock(&image->lock);
+    is_any = image->flying > 0;
     while (image->is_parked && helper->waiting.count > 0) {
         uint16_t index = image_list_pop(&helper->waiting);
 
@@ -101,4 +103,5 @@ void image_fail_parked(struct image *image)
         }
     }
     (void)pthread_mutex_unlock(&image->lock);
+    return is_any;
 }

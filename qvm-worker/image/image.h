@@ -74,9 +74,10 @@ int image_grow(struct image *image, const char *path, uint64_t *size, struct err
 int image_follow(struct image *image, int fd, struct err *err);
 
 /* Between two helpers no transfer ends, and the functions below that wait do not wait for that.
- * Nothing goes on as long as the image is held, whoever comes meanwhile; or fail what waits. */
+ * Nothing goes on as long as the image is held, whoever comes meanwhile; or fail what waits: false
+ * if nothing did, and nothing is in flight. */
 void image_hold(struct image *image, bool is_held);
-void image_fail_parked(struct image *image);
+bool image_fail_parked(struct image *image);
 
 /* "io_uring", "threads", or "helper". */
 const char *image_engine(const struct image *image);

@@ -216,9 +216,10 @@ static void start_queue(struct slot_backend *backend, const struct backend_wish 
     place.base = backend->bases[i];
     if (is_any_running(backend) || vhost_set_features(&backend->vhost, wish->features) == 0) {
         (void)vhost_start(&backend->vhost, &place); /* who fails is lost */
-        if (backend->is_resuming) {
+        if (backend->is_resuming[i]) {
             vdev_host_nudge(&place);
         }
+        backend->is_resuming[i] = false;
     }
     backend->is_running[i] = true;
 }
@@ -235,10 +236,12 @@ static void fulfil(struct vdev_slot *slot, const struct backend_wish *wish)
         }
         if (!queue->is_wanted) {
             backend->bases[i] = 0;
+            backend->is_resuming[i] = backend->is_resting[i] = false;
         }
     }
     for (uint32_t i = 0; i < VDEV_BACKEND_QUEUES_MAX; i++) {
-        if (!backend->is_running[i] && wish->queues[i].is_wanted && !wish->is_paused) {
+        if (!backend->is_running[i] && !backend->is_resting[i] && wish->queues[i].is_wanted &&
+            !wish->is_paused) {
             start_queue(backend, wish, i);
         }
     }
@@ -289,7 +292,7 @@ void vdev_host_serve_backend(struct vdev_slot *slot)
             vdev_host_resume_backend(slot, &wish);
         }
         fulfil(slot, &wish);
-        is_fresh = backend->is_resuming = false;
+        is_fresh = false;
         (void)pthread_mutex_lock(&slot->lock);
         backend->done = serial;
         (void)pthread_cond_broadcast(&backend->changed);

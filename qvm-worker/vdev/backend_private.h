@@ -49,7 +49,8 @@ struct slot_backend {
     struct vhost vhost;
     bool is_running[VDEV_BACKEND_QUEUES_MAX];
     uint16_t bases[VDEV_BACKEND_QUEUES_MAX];
-    bool is_resuming; /* what another one left */
+    bool is_resuming[VDEV_BACKEND_QUEUES_MAX]; /* what another one left, once it starts */
+    bool is_resting[VDEV_BACKEND_QUEUES_MAX];  /* until its driver resets it */
 };
 
 /* On the I/O thread: where the back end that follows another one finds what that one left. */

@@ -83,17 +83,19 @@ void vdev_host_resume_backend(struct vdev_slot *slot, const struct backend_wish 
     struct slot_backend *backend = slot->backend;
     bool has_features = false;
 
-    backend->is_resuming = true;
     for (uint32_t i = 0; i < VDEV_BACKEND_QUEUES_MAX; i++) {
         const struct backend_queue *queue = &wish->queues[i];
         bool is_known = queue->is_wanted && find_base(slot, &queue->place, &backend->bases[i]);
 
-        backend->is_running[i] = queue->is_wanted && !is_known;
+        /* a ring that is filled up no longer shows what was given back before its turn */
+        backend->is_resting[i] = queue->is_wanted && (backend->is_resting[i] || !is_known);
+        backend->is_resuming[i] = queue->is_wanted && !backend->is_resting[i];
+        backend->is_running[i] = false;
         if (queue->is_wanted && !has_features) { /* who fails is lost */
             (void)vhost_set_features(&backend->vhost, wish->features);
             has_features = true;
         }
-        if (backend->is_running[i]) {
+        if (backend->is_resting[i]) {
             log_line(LOG_warn, "vdev: a queue rests until its driver resets it device=%s queue=%u",
                      slot->name, i);
         }

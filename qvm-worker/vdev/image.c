@@ -187,12 +187,21 @@ bool vdev_host_image(struct vdev_slot *slot, struct vdev_image *image)
     return slot->image_need.path != NULL;
 }
 
+/* For how long more are let come (naps.h). */
+static void count(struct vdev_events *events, const struct vdev_io *io)
+{
+    events->begun++;
+    for (uint32_t i = 0; i < io->piece_count; i++) {
+        events->begun_bytes += io->pieces[i].size;
+    }
+}
+
 int vdev_host_image_io(struct vdev_slot *slot, const struct vdev_io *io)
 {
     int r = slot->image != NULL ? image_begin(slot->image, io) : -EINVAL;
 
     if (r == 0 && slot->events != NULL) {
-        slot->events->begun++;
+        count(slot->events, io);
     }
     if (r == 0 && !slot->is_dispatching) {
         (void)image_submit(slot->image); /* else all together, when the operation is over */
@@ -244,10 +253,9 @@ void vdev_host_retry_transfers(struct vdev_slot *slot)
 
 void vdev_host_image_settle(struct vdev_slot *slot)
 {
-    if (slot->image != NULL) {
-        image_fail_parked(slot->image); /* nobody can wait here for another helper */
-    }
-    while (slot->image != NULL && image_finish(slot->image, 0) > 0) {
+    /* Nobody can wait here for another helper, also not when this one is lost meanwhile. */
+    while (slot->image != NULL &&
+           (image_finish(slot->image, 0) > 0 || image_fail_parked(slot->image))) {
         vdev_host_take_transfers(slot);
     }
 }

@@ -168,6 +168,17 @@ class FolderTest(FolderBase):
         self.write("after", "kill", "error 0, 4 bytes")
         self.assertEqual(self.qvmd.guest("a")["pid"], before["pid"])
 
+    def test_a_helper_that_is_killed_during_a_pause_is_followed_by_another(self):
+        self.start_shared()
+        for i in range(1, 4):
+            self.qvmd.type("a", f"{AT} write n{i} text{i}\r{AT} read n{i}\r")
+            self.qvmd.call("guest.pause", name="a")
+            os.kill(self.helper(), signal.SIGKILL)
+            self.eventually(lambda: len(self.again()) == i, "no other helper", 20)
+            self.qvmd.call("guest.resume", name="a")
+            self.eventually(lambda: f"5 bytes: text{i}" in self.said("a"),
+                            lambda: self.qvmd.console("a"), within=20)
+
     def test_a_guest_that_ends_its_helper_has_another_and_disturbs_nobody(self):
         """By a request that Linux does not make: virtiofsd 7.2 ends by a signal."""
         self.start_shared("b")

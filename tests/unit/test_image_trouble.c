@@ -1,6 +1,8 @@
 /* Images: transfers that fail and are kept, that are dropped, and that are more than a step. */
 #include "tests/unit/image_unit.h"
 
+#include "qvm-worker/image/helper_private.h"
+
 enum { BIG = 9 << 20, MANY = 100 };
 
 static struct image *keep(bool may_ring, enum image_keep keep_what, off_t size)
@@ -22,7 +24,7 @@ static unsigned settle(struct image *image)
     unsigned count = 0;
     int result;
 
-    while (image_finish(image, 0) > 0) {
+    while (image_finish(image, 0) > 0 || image_fail_parked(image)) {
         while (image_take(image, &token, &result)) {
             count++;
         }
@@ -236,8 +238,58 @@ START_TEST(who_drops_some_hears_of_the_others)
 }
 END_TEST
 
+/* A helper that takes what it is asked for, and is lost as soon as somebody waits for it. */
+static struct helper dying;
+
+static void dying_start(struct image *image UNUSED, uint16_t request)
+{
+    image_list_push(&dying.waiting, request);
+}
+
+static void dying_wait(struct image *image, uint64_t deadline_ns UNUSED)
+{
+    image->is_parked = true;
+}
+
+static void do_nothing(struct image *image UNUSED)
+{
+}
+
+START_TEST(what_waits_for_another_helper_can_be_failed_also_when_one_is_lost_meanwhile)
+{
+    static const struct image_engine_ops ops = {
+        .start = dying_start, .submit = do_nothing, .reap = do_nothing, .wait = dying_wait};
+    static uint8_t in[512];
+    int result = 0;
+
+    for (unsigned is_kept = 0; is_kept < 2; is_kept++) {
+        struct image *image = keep(false, is_kept != 0 ? IMAGE_KEEP_ALL : IMAGE_KEEP_NONE, SIZE);
+        const struct image_engine_ops *own_ops = image->ops;
+        void *own_engine = image->engine;
+
+        image->ops = &ops;
+        image->engine = &dying;
+        for (unsigned i = 0; i < MANY; i++) {
+            ck_assert_int_eq(begin(image, VDEV_IO_READ, 0, in, sizeof(in), i), 0);
+        }
+        ck_assert_int_eq(image_finish(image, 0), 0); /* none has ended, nor will */
+        ck_assert_uint_eq(image->flying, MANY);
+        image->is_parked = false;
+        ck_assert_uint_eq(settle(image), is_kept != 0 ? 0 : MANY);
+        ck_assert_uint_eq(image_kept(image, &result), is_kept != 0 ? MANY : 0);
+        ck_assert_uint_eq(image->flying, 0);
+        ck_assert_uint_eq(dying.waiting.count, 0);
+        image->ops = own_ops;
+        image->engine = own_engine;
+        image_destroy(image);
+        (void)close(file);
+    }
+}
+END_TEST
+
 UNIT_MAIN("image_trouble", what_fails_is_kept_and_goes_on_where_it_was,
           what_is_not_to_be_kept_is_told, a_flush_that_failed_is_told_and_not_tried_again,
           what_is_kept_is_forgotten_by_a_stop, more_than_a_step_arrives_whole,
           more_than_the_host_is_asked_for_at_once_waits_and_is_done,
-          who_drops_some_hears_of_the_others)
+          who_drops_some_hears_of_the_others,
+          what_waits_for_another_helper_can_be_failed_also_when_one_is_lost_meanwhile)
