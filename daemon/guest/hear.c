@@ -57,7 +57,7 @@ static void on_up(void *context, const struct msg_hello *hello, int *fds, size_t
     guest->down_why[0] = '\0';
     guest->is_of_spare = false;
     guest_shmem_found(guest, is_known ? hello->shmem : 0);
-    if (!is_known && hello->is_running && !guest->was_granted) {
+    if (!is_known && hello->is_running && (!guest->was_granted || guest->ask != NULL)) {
         refuse_to_believe(guest);
         return;
     }
@@ -145,7 +145,7 @@ static void on_packet(void *context, enum msg_control control, const void *body,
         guest_on_ask(guest, body);
         break;
     case CONTROL_running:
-        if (guest->was_granted && guest->state == STATE_starting) {
+        if (guest->was_granted && guest->ask == NULL && guest->state == STATE_starting) {
             guest_take_kvm_stats(guest, fds, fd_count);
             guest_no_deadline(guest);
             life_event(guest, EVENT_up);

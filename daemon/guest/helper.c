@@ -381,6 +381,9 @@ int helper_begin(struct helper *helper, int *source_fd, int *socket_fd, struct e
     if (r != 0 && helper->open_handles == 0) {
         helper_unmake(helper);
     } else if (r != 0) {
+        if (helper->again != NULL) { /* the next one is to know what it would have served */
+            (void)store_helper_lose(helper->guests->env.store, helper->instance, helper->pid, NULL);
+        }
         helper_end(helper);
     }
     return r;

@@ -85,6 +85,40 @@ void guest_helpers_adopt(struct guest *guest)
     }
 }
 
+static int adopt_missed(struct guest *guest, const struct store_helper *row, struct helper **found,
+                        struct err *err)
+{
+    struct helper *helper = helper_make(guest->all, guest, row->instance, row->path);
+    int r = helper != NULL ? find(helper, row, row->boot_id, err)
+                           : err_set(err, -ENOMEM, "out of memory");
+
+    if (r == 0) {
+        *found = helper;
+    } else {
+        helper_unmake(helper);
+    }
+    return r == -ESRCH ? 0 : r;
+}
+
+int helper_adopt_missed(struct guest *guest, int64_t item, struct helper **helper, struct err *err)
+{
+    struct store_helper *rows = NULL;
+    size_t count = 0;
+    int r = store_helpers_list(guest->all->env.store, guest->instance.id, &rows, &count, err);
+
+    *helper = NULL;
+    if (r < 0) {
+        return r;
+    }
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        if (rows[i].item == item && rows[i].pid != 0) {
+            r = adopt_missed(guest, &rows[i], helper, err);
+        }
+    }
+    store_helpers_free(rows, count);
+    return r;
+}
+
 void guests_helpers_sweep(struct guests *guests)
 {
     adopt_all(guests, NULL);

@@ -23,6 +23,9 @@
 #define OPEN_MS   10000
 #define TRIES_MAX 10 /* in a row; the first waits for nothing */
 
+/* Wishes of one guest: one for each that it can have at once, then one each GAP_MS. */
+#define GAP_MS 20u
+
 static const struct policy_rules rules = {POLICY_FIRST_MS, POLICY_MOST_MS, POLICY_RESET_MS};
 
 struct again {
@@ -185,21 +188,44 @@ static void begin(struct again *again, int *source_fd)
     }
 }
 
-/* The identity under which it was claimed. */
+/* Whether it was opened as the file that this very item claimed: a guest has other images, and what
+ * it wrote last to this one is written again. Readers of one file, and folders, may have claimed it
+ * together, by one name of several. */
+static bool is_of_claim(const struct again *again, const char *identity,
+                        const struct reserve_held *held, size_t count)
+{
+    bool is_alone = again->row.format[0] != '\0' && again->row.is_writable;
+    bool is_named = false, is_shared = false;
+
+    for (size_t i = 0; i < count; i++) {
+        bool is_it = strcmp(held[i].id, identity) == 0;
+
+        if (held[i].kind != RESOURCE_helper) {
+            continue;
+        }
+        if (held[i].name != NULL && strcmp(held[i].name, path_of(again)) == 0) {
+            if (is_it && held[i].is_exclusive == is_alone) {
+                return true;
+            }
+            is_named = true;
+        }
+        is_shared = is_shared || (is_it && !held[i].is_exclusive);
+    }
+    return is_shared && !is_named && !is_alone;
+}
+
 static int check_claim(const struct again *again, const char *identity, struct err *err)
 {
     const struct guest *guest = again->guest;
     struct reserve_held *held = NULL;
     size_t count = 0;
-    bool is_same = false;
+    bool is_same;
     int r = reserve_list(guest->all->env.store, guest->instance.id, &held, &count, err);
 
     if (r < 0) {
         return r;
     }
-    for (size_t i = 0; i < count; i++) {
-        is_same = is_same || (held[i].kind == RESOURCE_helper && strcmp(held[i].id, identity) == 0);
-    }
+    is_same = is_of_claim(again, identity, held, count);
     reserve_held_free(held, count);
     return is_same ? 0 : err_set(err, -EINVAL, "it is another one than it was");
 }
@@ -228,12 +254,17 @@ static void start(struct again *again)
                                    .is_readable = true,
                                    .is_writable = again->row.is_writable,
                                    .is_folder = again->row.format[0] == '\0'};
+    struct helper *missed = NULL;
     struct err err = {0};
     int none = -1;
 
     again->begun_ms = uv_now(guest->all->env.loop);
     again->tries++;
-    if (is_user(again)) {
+    if (helper_adopt_missed(guest, again->row.item, &missed, &err) < 0) {
+        fail(again, &err);
+    } else if (missed != NULL) {
+        (void)process_signal(missed->pidfd, SIGKILL, NULL); /* its end brings the next one */
+    } else if (is_user(again)) {
         begin(again, &none);
     } else if (hand_open_files(guest->all->env.hands, guest->owner, &file, 1, OPEN_MS, on_opened,
                                again, &again->hand, &err) < 0) {
@@ -342,22 +373,31 @@ static struct again *remember(struct guest *guest, int64_t item)
     return again;
 }
 
+static bool is_on_way(const struct again *again)
+{
+    return again->hand != NULL || again->helper != NULL || again->is_timed;
+}
+
 void guest_on_helper_wish(struct guest *guest, const struct msg_helper_wish *wish)
 {
     struct again *again = find(guest, wish->item);
     struct helper *helper;
 
-    if (guest->state == STATE_starting || !guest->was_granted) {
+    if (guest->state == STATE_starting || !guest->was_granted || guest->ask != NULL) {
         log_debug("guest: its qvm wishes at the wrong time guest=%s", guest->name);
+        return;
+    }
+    if (again != NULL && is_on_way(again)) {
+        again->is_wished = true;
+        return;
+    }
+    if (!pace_take(&guest->wishes, uv_now(guest->all->env.loop), GUEST_ASK_MAX, GAP_MS)) {
+        log_debug("guest: its qvm wishes too often guest=%s", guest->name);
         return;
     }
     again = again != NULL ? again : remember(guest, wish->item);
     if (again == NULL || again->is_over) {
         answer(guest, wish->item, NULL);
-        return;
-    }
-    if (again->hand != NULL || again->helper != NULL || again->is_timed) {
-        again->is_wished = true; /* on its way */
         return;
     }
     again->is_wished = true;

@@ -52,7 +52,7 @@ void helper_asked(struct guest *guest, size_t bad, const struct err *why)
     }
     LIST_FOREACH(helper, &guest->helpers, link)
     {
-        if (why->code == 0 && helper->is_starting) {
+        if (why->code == 0 && helper->is_starting && helper->again == NULL) {
             return;
         }
     }

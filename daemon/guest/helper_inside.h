@@ -52,6 +52,12 @@ void helper_tell_lost(const struct helper *helper, const char *what);
 /* It is over, and its guest was found to live. */
 void helper_tell_now(struct helper *helper);
 
+/* ---- helper_adopt.c ---- */
+
+/* One of that item that lives and is not watched, since there was no room for that when it was to
+ * be adopted: watch it, and `*helper` is it; NULL: there is none. */
+int helper_adopt_missed(struct guest *guest, int64_t item, struct helper **helper, struct err *err);
+
 /* ---- helper_ask.c: the first ones of a guest ---- */
 
 /* One serves, or (`why` has a code) has ended before. */

@@ -99,6 +99,7 @@ struct guest {
     struct guest_ask *ask;           /* its qvm asked and has no answer yet */
     struct helper_list helpers;      /* of the live instance */
     struct again_list agains;        /* that follow them */
+    struct pace wishes;              /* for those */
     struct hand *receiver;           /* that receives what its qvm sent */
     struct {
         struct hand *hand; /* that connects; NULL: none does */

@@ -235,6 +235,56 @@ static int is(const char *name, const char *mode)
     return strlen(mode) == size && strncmp(name, mode, size) == 0;
 }
 
+static bool hears_within(int peer, int ms)
+{
+    return poll(&(struct pollfd){.fd = peer, .events = POLLIN}, 1, ms) == 1;
+}
+
+#define IMAGE                                                                                      \
+    "{\"kind\":\"helper\",\"id\":\"qcow2:%.900s/%s\",\"is_writable\":true,\"where\":\"x:1\"}"
+
+/* It has two images, and wishes for another helper of the first before that serves (or, having met
+ * another qvmd, later), or of what has none for ever. It ends with what it heard, or how much. */
+static _Noreturn void wish_for_helpers(const char *name, int peer)
+{
+    enum { WISHES = 3000 };
+    static const char running[] = "{\"running\":{}}", wish[] = "{\"helper-wish\":{\"item\":0}}";
+    char text[2200];
+    int heard = 0;
+
+    (void)snprintf(text, sizeof(text), "{\"ask\":{\"items\":[" IMAGE "," IMAGE "]}}", start.text,
+                   "a", start.text, "b");
+    (void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    say(peer, text);
+    while (is(name, "wishes-too-early") && !hears_within(peer, 2)) {
+        say(peer, running);
+        say(peer, wish);
+    }
+    wait_for_packet(peer);
+    heard = strstr(packet, "\"grant\"") != NULL;
+    say(peer, running);
+    if (is(name, "wishes-later")) {
+        peer = accept(SPAWN_FD_CONTROL, NULL, NULL);
+        wait_for_packet(peer);
+        hello(peer, start.nonce, true, -1);
+        say(peer, wish);
+        heard = receive_fd(peer) >= 0;
+    }
+    for (int i = 0; is(name, "wishes-for-ever") && (i < WISHES || hears_within(peer, 1000)); i++) {
+        if (i < WISHES) {
+            say(peer, "{\"helper-wish\":{\"item\":9}}");
+        }
+        if (hears_within(peer, 0)) {
+            wait_for_packet(peer);
+            heard++;
+        }
+    }
+    (void)snprintf(text, sizeof(text), "{\"reason\":\"poweroff\",\"status\":0,\"message\":\"%d\"}",
+                   heard);
+    leave_record(text);
+    _exit(0);
+}
+
 /* Lies that come before anybody listens. */
 static void before_listening(const char *name)
 {
@@ -338,6 +388,9 @@ static void after_running(const char *name, int peer)
     if (is(name, "promises-regions")) {
         promise_regions(peer);
     }
+    if (strncmp(name, "wishes-", 7) == 0) {
+        wish_for_helpers(name, peer);
+    }
     run(peer);
     if (is(name, "bystander") || is(name, "holds-a-file")) {
         behave(peer);
@@ -436,7 +489,7 @@ int main(int argc, char **argv)
     if (is(name, "speaks-9") || is(name, "speaks-0")) {
         version = name[strlen("speaks-")] - '0';
     }
-    if (is(name, "calls-elsewhere")) {
+    if (is(name, "calls-elsewhere") || strncmp(name, "wishes-", 7) == 0) {
         version = 6;
     }
     hello(peer, is(name, "has-another-nonce") ? "0000" : start.nonce,

@@ -5,6 +5,7 @@ else notices."""
 import os
 import signal
 import socket
+import subprocess
 import time
 
 from qvmtest import BUILD, LeavesNothingTest, Refused, definition, main
@@ -106,6 +107,45 @@ class LiarTest(LeavesNothingTest):
             self.assertEqual(self.qvmd.guest("calls-elsewhere")["message"], "nothing")
             with self.assertRaises(BlockingIOError):
                 server.accept()
+
+    def images(self):
+        for name in "ab":
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2",
+                            os.path.join(self.qvmd.top, name), "1M"], check=True, timeout=60)
+        return definition(self.qvmd.top)
+
+    def heard(self, name):
+        self.eventually(lambda: self.qvmd.guest(name)["state"] == "stopped",
+                        lambda: f"it heard nothing: {self.qvmd.guest(name)}", within=30)
+        return int(self.qvmd.guest(name)["message"])
+
+    def test_no_helper_follows_one_that_was_not_granted_yet(self):
+        name = "wishes-too-early"
+        self.qvmd.call("guest.start", name=name, definition=self.images())
+        self.assertEqual(self.heard(name), 1)
+        self.assertNotIn("helper-lost", [one["what"] for one in self.qvmd.events(guest=name)])
+
+    def test_wishes_without_end_are_not_all_answered(self):
+        name = "wishes-for-ever"
+        self.qvmd.call("guest.start", name=name, definition=self.images())
+        heard = self.heard(name)
+        self.assertGreaterEqual(heard, 256)  # a guest may have as many helpers
+        self.assertLess(heard, 1000)
+
+    def test_no_helper_gets_another_image_of_its_guest(self):
+        name = "wishes-later"
+        self.qvmd.call("guest.start", name=name, definition=self.images())
+        pids = [row[0] for row in self.qvmd.rows("SELECT pid FROM helper")]
+        self.assertEqual(len(pids), 2)
+        self.qvmd.crash()
+        for pid in pids:  # so that nobody has the images locked
+            os.kill(pid, signal.SIGKILL)
+        os.rename(os.path.join(self.qvmd.top, "b"), os.path.join(self.qvmd.top, "a"))
+        self.qvmd.start()
+        self.assertEqual(self.heard(name), 0)
+        self.assertIn("it is another one than it was",
+                      [one["message"] for one in self.qvmd.events(guest=name)
+                       if one["what"] == "helper-lost"][-1])
 
     def test_one_that_asks_for_nothing_in_time_is_ended(self):
         self.fails("asks-nothing", "vmm-crash", "did not say in time")
