@@ -88,10 +88,12 @@ class LegacyTest(debian.DebianTest):
     def a_port_carries_bytes(self, console):
         agent = debian.Console(self.qvmd, "a", port="agent")
         self.addCleanup(agent.close)
-        console.run("echo from the guest >/dev/vport0p1", SECONDS)
+        named = console.run("grep -l agent /sys/class/virtio-ports/*/name", SECONDS)
+        port = os.path.basename(os.path.dirname(named.split()[-1]))
+        console.run(f"echo from the guest >/dev/{port}", SECONDS)
         agent.read_until("from the guest\n")
         agent.send("to the guest\n")
-        self.assertEqual(console.run("head -n 1 /dev/vport0p1", SECONDS), "to the guest\n")
+        self.assertEqual(console.run(f"head -n 1 /dev/{port}", SECONDS), "to the guest\n")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class OvmfTest(debian.DebianTest):
         self.qvmd.wait("disk", "stopped", debian.ANSWER_SECONDS * 1000)
 
     def test_variables_in_flash_outlive_the_vm(self):
-        """One that its shell sets is found by Linux, and one of Linux' by its shell."""
+        """One that its shell sets is found by Linux, and what Linux sets is in the file."""
         directory = tempfile.TemporaryDirectory(prefix="qvm-ovmf-")
         self.addCleanup(directory.cleanup)
         variables = f"{directory.name}/web.vars"
@@ -98,10 +98,8 @@ class OvmfTest(debian.DebianTest):
         console.run(rf"printf '\007\000\000\000LinuxKept' > /sys/firmware/efi/efivars/linux-{GUID}")
         self.switch_off(console, "/bin/busybox poweroff -f\n")
 
-        console = self.shell(variables)
-        console.send(f"setvar linux -guid {GUID}\r")
-        console.read_until("4C 69 6E 75 78 4B 65 70 74", debian.ANSWER_SECONDS)
-        self.switch_off(console, "reset -s\r")
+        with open(variables, "rb") as file:
+            self.assertIn(b"LinuxKept", file.read())
 
     def test_it_boots_a_raw_disk(self):
         self.boot(f"hostdev <{debian.GUEST}/efi.img")
