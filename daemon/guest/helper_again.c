@@ -256,18 +256,20 @@ static void start(struct again *again)
                                    .is_folder = again->row.format[0] == '\0'};
     struct helper *missed = NULL;
     struct err err = {0};
-    int none = -1;
+    int none = -1, r;
 
     again->begun_ms = uv_now(guest->all->env.loop);
     again->tries++;
-    if (helper_adopt_missed(guest, again->row.item, &missed, &err) < 0) {
-        fail(again, &err);
-    } else if (missed != NULL) {
+    r = helper_adopt_missed(guest, again->row.item, &missed, &err);
+    if (r == 0 && missed != NULL) {
         (void)process_signal(missed->pidfd, SIGKILL, NULL); /* its end brings the next one */
-    } else if (is_user(again)) {
+    } else if (r == 0 && is_user(again)) {
         begin(again, &none);
-    } else if (hand_open_files(guest->all->env.hands, guest->owner, &file, 1, OPEN_MS, on_opened,
-                               again, &again->hand, &err) < 0) {
+    } else if (r == 0) {
+        r = hand_open_files(guest->all->env.hands, guest->owner, &file, 1, OPEN_MS, on_opened,
+                            again, &again->hand, &err);
+    }
+    if (r < 0) {
         fail(again, &err);
     }
 }

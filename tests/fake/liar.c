@@ -416,10 +416,8 @@ static void after_running(const char *name, int peer)
         memset(packet, 'x', sizeof(packet));
         packet[sizeof(packet) - 1] = '\n';
         for (;;) {
-            struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
-
             (void)!write(STDERR_FILENO, packet, 4096); /* of one line without end */
-            (void)poll(&room, 1, -1);
+            (void)poll(&(struct pollfd){.fd = STDERR_FILENO, .events = POLLOUT}, 1, -1);
         }
     } else if (is(name, "floods-its-record")) {
         memset(packet, ' ', sizeof(packet));

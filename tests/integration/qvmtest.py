@@ -216,6 +216,15 @@ class QvmdTest(unittest.TestCase):
         return {"descriptors": self.qvmd.descriptors(), "children": len(self.qvmd.children()),
                 "directories": self.qvmd.directories(), "workers": self.qvmd.workers()}
 
+    def steady(self):
+        """measure(), when it has not changed for a while: of a guest that ended just now something
+        may still be there."""
+        now, since = self.measure(), time.monotonic()
+        while time.monotonic() - since < 0.5:
+            before, now = now, self.measure()
+            since = since if now == before else time.monotonic()
+        return now
+
     def assert_returns_to(self, before, within=5):
         end = time.monotonic() + within
         while (now := self.measure()) != before and time.monotonic() < end:

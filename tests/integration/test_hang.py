@@ -71,7 +71,7 @@ class HangTest(HangBase):
     def test_others_go_on_while_a_start_hangs_and_it_can_be_killed(self):
         self.start("other")
         self.qvmd.call("guest.kill", name="other")
-        idle = self.measure()
+        idle = self.steady()
         alone = self.times()
         with self.qvmd.client() as client:
             number = self.start_hanging(client)
