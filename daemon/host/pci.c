@@ -20,6 +20,7 @@
 #define CONFIG_SIZE     4096
 #define CONFIG_HEADER   0x0e
 #define HEADER_TYPE     0x7f
+#define NOBODY          0xffu /* is read where no function answers */
 #define CONFIG_PIN      0x3d
 #define EXTENDED_FIRST  0x100
 #define EXTENDED_MOST   ((CONFIG_SIZE - EXTENDED_FIRST) / 8) /* capabilities that fit */
@@ -91,14 +92,12 @@ void pci_read_config(const char *root, struct pci_function *function, bool may_w
         return; /* it would be woken up for that, and we would wait */
     }
     fd = openat(dir_fd, "config", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return;
+    if (fd < 0 || pread(fd, &byte, 1, CONFIG_HEADER) != 1 || byte == NOBODY) {
+        return; /* and the next time it is asked again */
     }
     function->is_known = true;
-    if (pread(fd, &byte, 1, CONFIG_HEADER) == 1) {
-        byte &= HEADER_TYPE;
-        function->is_bridge = byte == 1 || byte == 2;
-    }
+    byte &= HEADER_TYPE;
+    function->is_bridge = byte == 1 || byte == 2;
     if (pread(fd, &byte, 1, CONFIG_PIN) == 1 && byte <= 4) {
         function->interrupt_pin = byte;
     }

@@ -38,7 +38,7 @@ struct pci_function {
     uint16_t vendor, device, subvendor, subdevice;
     uint32_t class; /* base class << 16 | subclass << 8 | programming interface */
     uint8_t revision;
-    bool is_known;                /* its configuration space was read */
+    bool is_known;                /* its configuration space answered */
     bool is_bridge;               /* its header is of type 1 or 2: never a guest's */
     char driver[PCI_DRIVER_SIZE]; /* empty: none is bound */
     int iommu_group;              /* -1: none */

@@ -146,6 +146,21 @@ START_TEST(nothing_is_read_that_waits_for_a_change_of_drivers)
 }
 END_TEST
 
+START_TEST(a_function_that_does_not_answer_is_asked_again)
+{
+    uint8_t config[64];
+
+    memset(config, 0xff, sizeof(config));
+    tree_bytes(SERIAL "/config", config, sizeof(config));
+    ck_assert(!read_one("0000:00:1e.0")->is_known);
+    tree_bytes(SERIAL "/config", config, 4); /* nothing beyond the ids */
+    ck_assert(!read_one("0000:00:1e.0")->is_known);
+    memset(config, 0, sizeof(config));
+    tree_bytes(SERIAL "/config", config, sizeof(config));
+    ck_assert(read_one("0000:00:1e.0")->is_known);
+}
+END_TEST
+
 START_TEST(a_bridge_is_known_by_its_header)
 {
     uint8_t config[64] = {[0x0e] = 0x81};
@@ -387,7 +402,8 @@ UNIT_MAIN_WITH("host_pci", pci_tree_setup, pci_tree_teardown, every_function_is_
                the_serial_number_is_found_among_the_capabilities,
                capabilities_that_run_in_a_ring_or_off_the_end_are_left,
                a_function_that_sleeps_is_not_woken_unless_somebody_is_to_have_it,
-               nothing_is_read_that_waits_for_a_change_of_drivers, a_bridge_is_known_by_its_header,
+               nothing_is_read_that_waits_for_a_change_of_drivers,
+               a_function_that_does_not_answer_is_asked_again, a_bridge_is_known_by_its_header,
                names_of_functions_are_whole, a_mounted_disk_is_the_hosts,
                a_disk_below_volumes_is_the_hosts,
                a_file_system_with_a_number_of_its_own_is_found_by_its_device,
