@@ -7,17 +7,27 @@ foreach(test crash hang hostile store upgrade)
     "QVM_BUILD=${CMAKE_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1")
 endforeach()
 
-# qvmd with crash points (daemon/crash_point.h), in every kind of build: all that it is made of,
-# compiled once more.
+# qvmd with crash points (daemon/crash_point.h), in every kind of build: what names them is compiled
+# once more, and stands before the libraries that have the real ones. Who comes to name one is seen
+# here, for each change of a source has the list made again.
 function(qvm_add_again target from)
   get_target_property(kind ${from} TYPE)
   if(NOT kind STREQUAL INTERFACE_LIBRARY)
     get_target_property(directory ${from} SOURCE_DIR)
     get_target_property(sources ${from} SOURCES)
     list(TRANSFORM sources PREPEND ${directory}/)
-    target_sources(${target} PRIVATE ${sources})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources})
+    foreach(source ${sources})
+      file(STRINGS ${source} points LIMIT_COUNT 1 REGEX "crash_point\\.h|QVM_CRASH_POINTS")
+      if(points OR kind STREQUAL EXECUTABLE)
+        target_sources(${target} PRIVATE ${source})
+      endif()
+    endforeach()
     target_compile_definitions(${target} PRIVATE
       $<FILTER:$<TARGET_PROPERTY:${from},COMPILE_DEFINITIONS>,EXCLUDE,^$>)
+  endif()
+  if(kind STREQUAL STATIC_LIBRARY)
+    target_link_libraries(${target} PRIVATE ${from})
   endif()
   get_target_property(libraries ${from} INTERFACE_LINK_LIBRARIES)
   get_target_property(own_libraries ${from} LINK_LIBRARIES)
