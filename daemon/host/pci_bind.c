@@ -141,22 +141,28 @@ void pci_read_override(const char *root, const char *bdf, char override[PCI_DRIV
     if (dir_fd >= 0) {
         read_override(dir_fd, override);
     }
-    if (strcmp(override, PCI_VFIO_DRIVER) == 0) {
-        override[0] = '\0';
-    }
 }
 
-/* Ours is taken back. Who had it with VFIO's driver before was not told anything. */
-static int take_override_back(int dir_fd, const char *bdf, const struct pci_home *home,
-                              struct err *err)
+/* An operator's override may be of another driver than the one that had the function: that one is
+ * brought back first, and then what he has set. */
+static bool is_between(const struct pci_home *home)
+{
+    return home->driver_override[0] != '\0' && home->driver[0] != '\0' &&
+           strcmp(home->driver, PCI_ANY_DRIVER) != 0 &&
+           strcmp(home->driver, home->driver_override) != 0;
+}
+
+/* Is what is set now ours? Who had it with VFIO's driver before was not told anything. */
+static bool is_ours(int dir_fd, const struct pci_home *home)
 {
     char now[PCI_DRIVER_SIZE];
 
     if (strcmp(home->driver, PCI_VFIO_DRIVER) == 0) {
-        return 0;
+        return false;
     }
     read_override(dir_fd, now);
-    return strcmp(now, PCI_VFIO_DRIVER) == 0 ? offer(dir_fd, bdf, home->driver_override, err) : 0;
+    return strcmp(now, PCI_VFIO_DRIVER) == 0 ||
+           (is_between(home) && strcmp(now, home->driver) == 0);
 }
 
 static bool is_home(const char *driver, const struct pci_home *home)
@@ -169,6 +175,7 @@ int pci_bind_home(const char *root, const char *bdf, const struct pci_home *home
 {
     auto_close int dir_fd = open_function(root, bdf, NULL);
     char driver[PCI_DRIVER_SIZE];
+    bool was_ours;
     int r = 0;
 
     if (dir_fd < 0) {
@@ -179,11 +186,15 @@ int pci_bind_home(const char *root, const char *bdf, const struct pci_home *home
         r = unbind(dir_fd, bdf, err);
         driver[0] = '\0';
     }
-    if (r == 0) {
-        r = take_override_back(dir_fd, bdf, home, err);
+    was_ours = is_ours(dir_fd, home);
+    if (r == 0 && was_ours) {
+        r = offer(dir_fd, bdf, is_between(home) ? home->driver : home->driver_override, err);
     }
     if (r == 0 && driver[0] == '\0' && home->driver[0] != '\0') {
         (void)put_bus(root, "drivers_probe", bdf); /* what came of it is read back */
+    }
+    if (r == 0 && was_ours && is_between(home)) {
+        r = offer(dir_fd, bdf, home->driver_override, err);
     }
     if (r == 0) {
         read_driver(dir_fd, driver);

@@ -25,12 +25,13 @@ int pci_lock(const char *root, const char *bdf, int *fd, struct err *err);
 /* Give it to VFIO. -ENOENT: that driver is not loaded; -EIO: it did not take it. */
 int pci_bind_vfio(const char *root, const char *bdf, struct err *err);
 
-/* What is set as its driver_override, beside what pci_bind_vfio() sets; empty: nothing. Waits until
- * nobody changes its driver. */
+/* What is set as its driver_override; empty: nothing. Of a function that is not VFIO's, and that
+ * nobody has to bring home, it is an operator's. Waits until nobody changes its driver. */
 void pci_read_override(const char *root, const char *bdf, char override[PCI_DRIVER_SIZE]);
 
 /* Take it from VFIO and bring it home; what is there already stays, and so does a driver_override
- * that is not ours. A function that is gone is home. -EIO: its driver did not take it back. */
+ * that is not ours. What an operator had set is set again at last, so that its driver takes it. A
+ * function that is gone is home. -EIO: its driver did not take it back. */
 int pci_bind_home(const char *root, const char *bdf, const struct pci_home *home, struct err *err);
 
 /* Is it VFIO's? */

@@ -9,12 +9,14 @@
 
 #define COLUMNS "bdf, boot_id, instance, driver, driver_override, trouble"
 
-/* Who takes one that was taken before, in this boot, finds VFIO's driver there: where it belongs
- * was written the first time. */
+/* Who takes one that was taken before, in this boot, and finds VFIO's driver there: where it
+ * belongs was written the first time. One that has its own driver, or none, is where it belongs: an
+ * operator may have brought it there, and what was written is of the past. */
+#define IS_STILL_TAKEN "boot_id = ?2 AND ?4 IN ('" STORE_DRIVER_TAKEN "', '" STORE_DRIVER_ANY "')"
 static const char SQL_TAKE[] =
     "INSERT INTO device(" COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, '') ON CONFLICT(bdf) DO UPDATE SET"
-    " driver = iif(boot_id = ?2, driver, ?4),"
-    " driver_override = iif(boot_id = ?2, driver_override, ?5),"
+    " driver = iif(" IS_STILL_TAKEN ", driver, ?4),"
+    " driver_override = iif(" IS_STILL_TAKEN ", driver_override, ?5),"
     " boot_id = ?2, instance = ?3, trouble = ''";
 
 int store_device_take(struct store *store, const struct store_device *device, struct err *err)

@@ -180,8 +180,10 @@ int store_turns_list(struct store *store, struct store_turn **turns, size_t *cou
 
 /* ---- functions of the host that were taken from their drivers ---- */
 
-#define STORE_BDF_SIZE    20
-#define STORE_DRIVER_SIZE 64
+#define STORE_BDF_SIZE     20
+#define STORE_DRIVER_SIZE  64
+#define STORE_DRIVER_TAKEN "vfio-pci" /* of a function that has left home */
+#define STORE_DRIVER_ANY   "*"        /* of one whose home was lost */
 
 struct store_device {
     char bdf[STORE_BDF_SIZE];
@@ -191,8 +193,9 @@ struct store_device {
     char trouble[STORE_MESSAGE_SIZE]; /* why nobody may have it; empty: nothing is wrong */
 };
 
-/* Write down where it belongs, before it is taken from there; what was written in this boot stays.
- * From now on it is in no trouble. In the transaction of the claim. */
+/* Write down where it belongs, before it is taken from there. What was written in this boot stays
+ * if it is not there now, by its driver: STORE_DRIVER_TAKEN or STORE_DRIVER_ANY. From now on it is
+ * in no trouble. In the transaction of the claim. */
 int store_device_take(struct store *store, const struct store_device *device, struct err *err);
 /* It is to get this driver_override back as well. -ENOENT: it was not taken. */
 int store_device_override(struct store *store, const char *bdf, const char *override,

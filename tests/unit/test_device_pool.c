@@ -219,8 +219,30 @@ START_TEST(where_a_device_belongs_is_written_once_in_each_boot)
 }
 END_TEST
 
+START_TEST(what_was_written_of_a_device_that_an_operator_brought_home_is_of_the_past)
+{
+    auto_store struct store *store = test_store(NULL);
+    struct store_device device = {.bdf = "0000:03:00.0", .boot_id = TEST_BOOT, .driver = "nvme"};
+    struct store_device found;
+
+    ck_assert_int_eq(store_device_take(store, &device, NULL), 0);
+    ck_assert_int_eq(store_device_override(store, device.bdf, "uio", NULL), 0);
+    (void)snprintf(device.driver, sizeof(device.driver), "*"); /* nobody knows better */
+    ck_assert_int_eq(store_device_take(store, &device, NULL), 0);
+    ck_assert_int_eq(store_device_get(store, device.bdf, &found, NULL), 0);
+    ck_assert_str_eq(found.driver, "nvme");
+    ck_assert_str_eq(found.driver_override, "uio");
+    device.driver[0] = '\0';
+    ck_assert_int_eq(store_device_take(store, &device, NULL), 0);
+    ck_assert_int_eq(store_device_get(store, device.bdf, &found, NULL), 0);
+    ck_assert_str_eq(found.driver, "");
+    ck_assert_str_eq(found.driver_override, "");
+}
+END_TEST
+
 UNIT_MAIN("device_pool", a_device_is_found_by_its_name_its_address_and_its_kind,
           what_is_not_in_the_pool_is_told_so, wrong_declarations_are_told_with_their_place,
           there_are_as_many_devices_and_users_as_there_may_be, a_device_may_be_for_some_users_alone,
+          what_was_written_of_a_device_that_an_operator_brought_home_is_of_the_past,
           a_device_has_one_owner_who_is_named_with_his_pid,
           where_a_device_belongs_is_written_once_in_each_boot)

@@ -171,8 +171,8 @@ START_TEST(an_override_is_taken_back_by_who_has_set_it)
     set_up();
     pci_read_override(tree_root, "0000:00:19.0", text);
     ck_assert_str_eq(text, "");
-    pci_read_override(tree_root, "0000:00:19.1", text); /* ours is nobody's */
-    ck_assert_str_eq(text, "");
+    pci_read_override(tree_root, "0000:00:19.1", text); /* nobody took it: it is an operator's */
+    ck_assert_str_eq(text, "vfio-pci");
     ck_assert_int_eq(pci_bind_home(tree_root, "0000:00:19.1", &vfio, NULL), -EIO);
     ck_assert_str_eq(text_of(OTHER "/driver_override", text), "vfio-pci\n");
     ck_assert_int_eq(pci_bind_home(tree_root, "0000:00:19.1", &asked, NULL), 0);
@@ -183,6 +183,25 @@ START_TEST(an_override_is_taken_back_by_who_has_set_it)
     ck_assert_str_eq(text_of(OTHER "/driver_override", text), "igbo-pci\n");
     ck_assert_int_eq(pci_bind_home(tree_root, "0000:00:19.0", &nic, NULL), 0);
     ck_assert_str_eq(text_of(NIC "/driver_override", text), "(null)\n");
+    tear_down();
+}
+END_TEST
+
+START_TEST(an_override_for_another_driver_is_set_when_the_one_before_is_back)
+{
+    const struct pci_home home = {.driver = "e1000e", .driver_override = "igb"};
+    char text[64];
+
+    set_up();
+    /* bound already, and what a hand had set that was killed in between: no kernel's files */
+    ck_assert_int_eq(pci_bind_home(tree_root, "0000:00:19.0", &home, NULL), 0);
+    ck_assert_str_eq(text_of(NIC "/driver_override", text), "(null)\n");
+    tree_bytes(NIC "/driver_override", "e1000e\n", 7);
+    ck_assert_int_eq(pci_bind_home(tree_root, "0000:00:19.0", &home, NULL), 0);
+    ck_assert_str_eq(text_of(NIC "/driver_override", text), "igb00e\n");
+    ck_assert_int_eq(pci_bind_home(tree_root, "0000:00:19.1", &home, NULL), -EIO);
+    ck_assert_str_eq(text_of(OTHER "/driver_override", text), "igb00eci\n");
+    ck_assert_str_eq(text_of("/sys/bus/pci/drivers_probe", text), "0000:00:19.1");
     tear_down();
 }
 END_TEST
@@ -230,5 +249,6 @@ UNIT_MAIN("host_bind", a_group_is_its_functions_without_bridges_by_name,
           what_a_driver_did_not_take_is_noticed,
           what_is_home_stays_there_and_what_does_not_come_home_is_noticed,
           an_override_is_taken_back_by_who_has_set_it,
+          an_override_for_another_driver_is_set_when_the_one_before_is_back,
           a_reset_is_done_where_there_is_one_and_its_failure_is_told,
           one_works_on_a_function_at_a_time)

@@ -474,6 +474,32 @@ class DeviceTest(Devices, QvmdTest):
         write(f"{DEVICES}/{CARD}/driver_override", "\n")
         self.assert_home(CARD, DISK)
 
+    def test_what_an_operator_keeps_for_vfio_or_for_another_driver_is_so_again(self):
+        for bdf, home, override in ((EDU, "", "vfio-pci"), (CARD, "e1000e", "vfio-pci"),
+                                    (CARD, "e1000e", "igb")):
+            write(f"{DEVICES}/{bdf}/driver_override", override + "\n")
+            self.borrow("a", bdf)
+            self.assertEqual((driver(bdf), read(bdf, "driver_override")), ("vfio-pci", "vfio-pci"))
+            self.end("a")
+            self.eventually(lambda: self.held() == [], "it is held on to", 30)
+            self.assertEqual((driver(bdf), read(bdf, "driver_override")), (home, override))
+            write(f"{DEVICES}/{bdf}/driver_override", "\n")
+        self.assert_home(EDU, ZEROS, CARD)
+
+    def test_what_an_operator_took_back_himself_is_as_he_left_it(self):
+        self.reconfigure(f"device late {USED} keep yes")
+        write(f"{DEVICES}/{USED}/driver_override", "e1000e\n")
+        self.borrow("a", "late")
+        self.end("a")
+        self.eventually(lambda: self.held() == [], "it is held on to", 30)
+        self.assertEqual(driver(USED), "vfio-pci")
+        change_driver(USED, "")
+        self.assertEqual((driver(USED), read(USED, "driver_override")), ("e1000e", "(null)"))
+        self.borrow("a", "late")
+        self.reconfigure(f"device late {USED}")
+        self.end("a")
+        self.assert_home(USED)
+
     def test_qvmd_answers_while_devices_are_opened_and_given_back(self):
         with self.qvmd.client() as client:
             number = client.request("guest.start", name="a", definition=definition("device:disk"))
