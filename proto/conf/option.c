@@ -123,10 +123,11 @@ static int apply(struct conf_scope *scope, const struct conf_option *row,
                     scope->err);
 }
 
-/* "vdev" or "vdev, pass or reserve": the contexts in which `name` is an option. */
-static bool contexts_of(const struct conf_grammar *grammar, const char *name, char *text,
-                        size_t size)
+/* "vdev" or "vdev, pass or reserve": the contexts in which `name` is an option, unless the open one
+ * is among them: then it is no option of that very thing. */
+static bool contexts_of(const struct conf_scope *scope, const char *name, char *text, size_t size)
 {
+    const struct conf_grammar *grammar = scope->grammar;
     unsigned contexts = 0;
     size_t used = 0;
 
@@ -134,6 +135,9 @@ static bool contexts_of(const struct conf_grammar *grammar, const char *name, ch
         if (strcmp(grammar->options[i].name, name) == 0) {
             contexts |= grammar->options[i].contexts;
         }
+    }
+    if ((contexts & scope->context) != 0) {
+        return false;
     }
     for (size_t bit = 0; bit < grammar->context_count && contexts != 0; bit++) {
         if ((contexts & (1u << bit)) != 0 && used < size) {
@@ -146,47 +150,73 @@ static bool contexts_of(const struct conf_grammar *grammar, const char *name, ch
     return used != 0;
 }
 
-static const char *nearest_name(const struct conf_scope *scope, const char *word)
+/* What may stand here: of the open context, and without one. A row whose handler is `other` says in
+ * which context there are such options; which this object has, `offer` says. */
+static const char *nearest_name(const struct conf_scope *scope, const char *word,
+                                struct conf_names *of_context, struct conf_names *anywhere)
 {
-    struct conf_nearest nearest = {.word = word};
+    const struct conf_grammar *grammar = scope->grammar;
+    struct conf_nearest nearest = {.word = word, .names = of_context};
 
-    for (size_t i = 0; i < scope->grammar->option_count; i++) {
-        const struct conf_option *row = &scope->grammar->options[i];
-
-        if (row->contexts == CONF_ANYWHERE || (row->contexts & scope->context) != 0) {
-            conf_nearest_offer(&nearest, row->name);
+    if (grammar->offer != NULL) {
+        grammar->offer(scope, &nearest);
+    }
+    for (size_t i = 0; i < grammar->option_count; i++) {
+        if ((grammar->options[i].contexts & scope->context) != 0 &&
+            (grammar->options[i].handler == NULL ||
+             grammar->options[i].handler != grammar->other)) {
+            conf_nearest_offer(&nearest, grammar->options[i].name);
         }
     }
-    if (scope->grammar->offer != NULL) {
-        scope->grammar->offer(scope, &nearest);
+    nearest.names = anywhere;
+    for (size_t i = 0; i < grammar->option_count; i++) {
+        if (grammar->options[i].contexts == CONF_ANYWHERE) {
+            conf_nearest_offer(&nearest, grammar->options[i].name);
+        }
     }
     return nearest.best;
 }
 
+static const char *context_name(const struct conf_scope *scope)
+{
+    for (size_t bit = 0; bit < scope->grammar->context_count; bit++) {
+        if ((scope->context & (1u << bit)) != 0) {
+            return scope->grammar->context_names[bit];
+        }
+    }
+    return "";
+}
+
 static int refuse(struct conf_scope *scope, const struct conf_word *word)
 {
+    struct conf_names of_context = {""}, anywhere = {""};
     char contexts[128];
     const char *nearest;
 
-    if (contexts_of(scope->grammar, word->text, contexts, sizeof(contexts))) {
+    if (contexts_of(scope, word->text, contexts, sizeof(contexts))) {
         return conf_fail(scope->err, word, "'%s' is an option of %s, and none is open here",
                          word->text, contexts);
     }
-    nearest = nearest_name(scope, word->text);
-    if (nearest != NULL) {
+    nearest = nearest_name(scope, word->text, &of_context, &anywhere);
+    if (nearest != NULL && strcmp(nearest, word->text) != 0) {
         return conf_fail(scope->err, word, "unknown option '%s'; did you mean '%s'?", word->text,
                          nearest);
     }
-    return conf_fail(scope->err, word, "unknown option '%s'", word->text);
+    if (of_context.text[0] != '\0') {
+        return conf_fail(scope->err, word, "unknown option '%s'; this %s may have %s; then come %s",
+                         word->text, context_name(scope), of_context.text, anywhere.text);
+    }
+    return conf_fail(scope->err, word, "unknown option '%s'; there are %s", word->text,
+                     anywhere.text);
 }
 
 static int read_option(struct conf_scope *scope, const struct conf_word *word)
 {
     const struct conf_option *row = scope->context != 0 ? find_row(scope, word->text, true) : NULL;
+    int r;
 
     if (row == NULL && scope->grammar->other != NULL) {
-        int r = scope->grammar->other(scope, word);
-
+        r = scope->grammar->other(scope, word);
         if (r != -ENOENT) {
             return r;
         }
@@ -194,7 +224,8 @@ static int read_option(struct conf_scope *scope, const struct conf_word *word)
     if (row == NULL) {
         row = find_row(scope, word->text, false);
     }
-    return row != NULL ? apply(scope, row, word) : refuse(scope, word);
+    r = row != NULL ? apply(scope, row, word) : -ENOENT;
+    return r == -ENOENT ? refuse(scope, word) : r;
 }
 
 /* An option at the end of a file takes its argument from what comes behind that file, where it most

@@ -26,6 +26,7 @@ struct conf_scope {
     struct err *err;
 };
 
+/* -ENOENT: the open context may have such an option, but this object has none. */
 typedef int (*conf_handler_fn)(struct conf_scope *scope, const struct conf_word *option);
 
 enum conf_kind {
@@ -107,7 +108,8 @@ struct conf_grammar {
     const char *const *context_names;
     size_t context_count;
     /* A word that no row of the open context knows, before rows without context are looked at.
-     * -ENOENT: not mine. May be NULL. */
+     * -ENOENT: not mine. May be NULL. Rows that have it for their handler only say in which
+     * context its words stand. */
     conf_handler_fn other;
     /* Offer the names that `other` knows in the open context. May be NULL. */
     void (*offer)(const struct conf_scope *scope, struct conf_nearest *nearest);

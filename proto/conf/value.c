@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -209,6 +210,29 @@ static size_t distance_between(const char *a, size_t a_size, const char *b, size
     return rows[a_size % 3][b_size];
 }
 
+static bool is_listed(const struct conf_names *names, const char *name, size_t size)
+{
+    const char *at = names->text;
+
+    while ((at = strstr(at, name)) != NULL) {
+        if ((at == names->text || at[-1] == ' ') && (at[size] == ',' || at[size] == '\0')) {
+            return true;
+        }
+        at += size;
+    }
+    return false;
+}
+
+static void list_name(struct conf_names *names, const char *name)
+{
+    size_t size = strlen(name), used = strlen(names->text);
+
+    if (size > 0 && !is_listed(names, name, size) && used + 2 + size < sizeof(names->text)) {
+        (void)snprintf(names->text + used, sizeof(names->text) - used, "%s%s",
+                       used == 0 ? "" : ", ", name);
+    }
+}
+
 void conf_nearest_offer(struct conf_nearest *nearest, const char *name)
 {
     size_t word_size = strlen(nearest->word);
@@ -216,6 +240,9 @@ void conf_nearest_offer(struct conf_nearest *nearest, const char *name)
     size_t allowed = name_size < 4 ? 1 : 2; /* more is another word, not a slip */
     size_t distance;
 
+    if (nearest->names != NULL) {
+        list_name(nearest->names, name);
+    }
     if (word_size > NAME_MAX_COMPARED || name_size > NAME_MAX_COMPARED) {
         return;
     }

@@ -40,6 +40,13 @@ struct conf_nearest {
     const char *word;
     const char *best;
     size_t distance;
+    struct conf_names *names; /* NULL, or where every name that is offered is listed as well */
+};
+
+/* Names with commas between them, each once; what has no room is left out. */
+#define CONF_NAMES_SIZE 384
+struct conf_names {
+    char text[CONF_NAMES_SIZE];
 };
 void conf_nearest_offer(struct conf_nearest *nearest, const char *name);
 

@@ -142,9 +142,17 @@ static int layout_add_range(struct memory_layout *layout, const struct memory_ra
     uint64_t low = 0;
     int r = 0;
 
-    if (range->size == 0 || range->size % MEMORY_PAGE_SIZE != 0 || start % MEMORY_PAGE_SIZE != 0) {
-        return err_set(err, -EINVAL, "%s: %s comes in multiples of 4 KiB, and not none",
-                       range->where, kind_name(range->is_rom));
+    if (range->size == 0 || range->size % MEMORY_PAGE_SIZE != 0) {
+        return err_set(err, -EINVAL,
+                       "%s: %s comes in multiples of 4 KiB, and not none: not %" PRIu64,
+                       range->where, kind_name(range->is_rom), range->size);
+    }
+    if (start % MEMORY_PAGE_SIZE != 0) {
+        return err_set(err, -EINVAL,
+                       "%s: %s starts at a multiple of 4 KiB (0x1000): not at 0x%" PRIx64
+                       ", but at 0x%" PRIx64 " for example",
+                       range->where, kind_name(range->is_rom), start,
+                       start - start % MEMORY_PAGE_SIZE);
     }
     if (range->has_start || range->is_rom || start >= MEMORY_DEVICES_END) {
         return layout_add(layout, start, range->size, range, err);

@@ -152,20 +152,22 @@ static int on_vdev(struct conf_scope *scope, const struct conf_word *option)
 }
 
 /* Options common to all vdevs: those of one kind alone are asked of the vdev (on_other). */
-static int on_vdev_option(struct conf_scope *scope, const struct conf_word *option)
-{
-    int r = plan_vdev_option(scope, option);
-
-    return r != -ENOENT
-               ? r
-               : conf_fail(scope->err, option, "this vdev has no option '%s'", option->text);
-}
-
 static int on_dryrun(struct conf_scope *scope, const struct conf_word *option)
 {
     (void)option;
     plan_of(scope)->is_dryrun = true;
     return 0;
+}
+
+/* Words that no row of the open context knows: `system` must have come, then the vdev is asked. */
+static int on_other(struct conf_scope *scope, const struct conf_word *word)
+{
+    if (plan_of(scope)->name == NULL && strcmp(word->text, "system") != 0 &&
+        strcmp(word->text, "set") != 0 && strcmp(word->text, "dryrun") != 0) {
+        return conf_fail(scope->err, word, "'%s' stands before 'system NAME', which comes first",
+                         word->text);
+    }
+    return scope->context == PLAN_IN_VDEV ? plan_vdev_option(scope, word) : -ENOENT;
 }
 
 static const char *const context_names[] = {"cpu", "vdev", "pass", "reserve"};
@@ -188,11 +190,11 @@ static const struct conf_option options[] = {
     CONF_HANDLER("fdt", CONF_ANYWHERE, on_fdt, "a device tree"),
     CONF_HANDLER("cmdline", CONF_ANYWHERE, plan_cmdline, "the kernel's command line"),
     CONF_HANDLER("vdev", CONF_ANYWHERE, on_vdev, "a virtual device"),
-    CONF_HANDLER("loc", PLAN_IN_VDEV, on_vdev_option, "where it answers"),
-    CONF_HANDLER("intr", PLAN_IN_VDEV, on_vdev_option, "its interrupt line"),
-    CONF_HANDLER("name", PLAN_IN_VDEV, on_vdev_option, "its name"),
-    CONF_HANDLER("log", PLAN_IN_VDEV, on_vdev_option, "what it logs"),
-    CONF_HANDLER("hostdev", PLAN_IN_VDEV, on_vdev_option, "the host's end of it"),
+    CONF_HANDLER("loc", PLAN_IN_VDEV, on_other, "where it answers"),
+    CONF_HANDLER("intr", PLAN_IN_VDEV, on_other, "its interrupt line"),
+    CONF_HANDLER("name", PLAN_IN_VDEV, on_other, "its name"),
+    CONF_HANDLER("log", PLAN_IN_VDEV, on_other, "what it logs"),
+    CONF_HANDLER("hostdev", PLAN_IN_VDEV, on_other, "the host's end of it"),
     CONF_HANDLER("reserve", CONF_ANYWHERE, on_reserve, "keep a place or an interrupt free"),
     CONF_HANDLER("loc", PLAN_IN_RESERVE, plan_reserve_loc, "the place"),
     CONF_HANDLER("intr", PLAN_IN_RESERVE, plan_reserve_intr, "the interrupt line"),
@@ -206,17 +208,6 @@ static const struct conf_option options[] = {
     CONF_HANDLER("safety", CONF_ANYWHERE, plan_safety, "about certified components"),
     CONF_HANDLER("dryrun", CONF_ANYWHERE, on_dryrun, "say what would be built, and end"),
 };
-
-/* Words that no row of the open context knows: `system` must have come, then the vdev is asked. */
-static int on_other(struct conf_scope *scope, const struct conf_word *word)
-{
-    if (plan_of(scope)->name == NULL && strcmp(word->text, "system") != 0 &&
-        strcmp(word->text, "set") != 0 && strcmp(word->text, "dryrun") != 0) {
-        return conf_fail(scope->err, word, "'%s' stands before 'system NAME', which comes first",
-                         word->text);
-    }
-    return scope->context == PLAN_IN_VDEV ? plan_vdev_option(scope, word) : -ENOENT;
-}
 
 static const struct conf_grammar grammar = {
     .options = options,

@@ -390,6 +390,9 @@ void vdev_host_offer_options(const struct vdev_host *host, const char *module,
 {
     const struct loaded_module *loaded = vdev_host_find_module(host, module);
 
+    for (size_t i = 0; i < ARRAY_LEN(common_words); i++) {
+        conf_nearest_offer(nearest, common_words[i].word);
+    }
     for (uint32_t i = 0; loaded != NULL && i < loaded->option_count; i++) {
         conf_nearest_offer(nearest, loaded->module.options[i].name);
     }

@@ -2,6 +2,7 @@
 #include "proto/conf/option.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -236,7 +237,36 @@ START_TEST(an_unknown_word_is_told_with_what_was_perhaps_meant)
     ck_assert_str_eq(refusal("pol"), "c:1: unknown option 'pol'; did you mean 'pool'?");
     ck_assert_str_eq(refusal("pool specail x"),
                      "c:1: unknown option 'specail'; did you mean 'special'?");
-    ck_assert_str_eq(refusal("quux"), "c:1: unknown option 'quux'");
+}
+END_TEST
+
+START_TEST(a_word_that_is_near_to_none_is_told_what_there_is)
+{
+    ck_assert_str_eq(refusal("quux"), "c:1: unknown option 'quux'; there are name, level, pool");
+    ck_assert_str_eq(refusal("pool quux"),
+                     "c:1: unknown option 'quux'; this pool may have special, size, start, huge, "
+                     "colour; then come name, level, pool");
+}
+END_TEST
+
+START_TEST(a_list_of_names_has_each_once_and_as_many_as_have_room)
+{
+    struct conf_names names = {""};
+    struct conf_nearest nearest = {.word = "x", .names = &names};
+    char name[16];
+
+    conf_nearest_offer(&nearest, "locate");
+    conf_nearest_offer(&nearest, "loc");
+    conf_nearest_offer(&nearest, "cat");
+    conf_nearest_offer(&nearest, "loc");
+    ck_assert_str_eq(names.text, "locate, loc, cat");
+    for (int i = 0; i < CONF_NAMES_SIZE; i++) {
+        (void)snprintf(name, sizeof(name), "name-%d", i);
+        conf_nearest_offer(&nearest, name);
+    }
+    ck_assert_uint_lt(strlen(names.text), CONF_NAMES_SIZE);
+    ck_assert_uint_gt(strlen(names.text), CONF_NAMES_SIZE - 16);
+    ck_assert_str_eq(strrchr(names.text, '-') - 4, "name-40");
 }
 END_TEST
 
@@ -254,4 +284,7 @@ UNIT_MAIN("conf options", numbers_follow_their_default_radix_unless_a_prefix_ove
           fallbacks_are_set_for_their_context_alone, a_wrong_value_is_told_with_its_place,
           a_missing_argument_is_told_at_its_option,
           an_option_without_its_context_names_the_contexts,
-          an_unknown_word_is_told_with_what_was_perhaps_meant, a_word_for_later_is_refused_by_name)
+          an_unknown_word_is_told_with_what_was_perhaps_meant,
+          a_word_that_is_near_to_none_is_told_what_there_is,
+          a_list_of_names_has_each_once_and_as_many_as_have_room,
+          a_word_for_later_is_refused_by_name)

@@ -165,11 +165,12 @@ START_TEST(ranges_that_cannot_be_are_refused_with_their_line)
     const struct memory_range high = {true, (1ull << 40) - KIB(4), KIB(8), "a:1", false};
     const struct memory_range wraps = {true, UINT64_MAX - KIB(4) + 1, KIB(8), "a:1", false};
     const struct memory_range huge = {.size = UINT64_MAX - KIB(4) + 1, .where = "a:1"};
-    const char odd_words[] = "a:1: RAM comes in multiples of 4 KiB, and not none";
 
-    check_refused(&odd, 1, odd_words);
-    check_refused(&odd_start, 1, odd_words);
-    check_refused(&none, 1, odd_words);
+    check_refused(&odd, 1, "a:1: RAM comes in multiples of 4 KiB, and not none: not 4097");
+    check_refused(&odd_start, 1,
+                  "a:1: RAM starts at a multiple of 4 KiB (0x1000): not at 0x200, but at 0x0 for "
+                  "example");
+    check_refused(&none, 1, "a:1: RAM comes in multiples of 4 KiB, and not none: not 0");
     check_refused(twice, 2, "b:7: RAM 0x100000-0x2fffff overlaps the RAM of a:1");
     check_refused(&device, 1,
                   "a:1: RAM 0xbffff000-0xc0000fff overlaps the device area "
@@ -371,7 +372,9 @@ START_TEST(rom_keeps_off_controllers_firmware_area_and_ram)
     ranges[1].start = MIB(64);
     check_refused(ranges, 2, "a:2: ROM 0x4000000-0x4000fff overlaps the RAM of a:1");
     ranges[1].start = 0x100;
-    check_refused(ranges, 2, "a:2: ROM comes in multiples of 4 KiB, and not none");
+    check_refused(ranges, 2,
+                  "a:2: ROM starts at a multiple of 4 KiB (0x1000): not at 0x100, but at 0x0 for "
+                  "example");
     ranges[1].start = MEMORY_ADDRESS_MAX;
     check_refused(ranges, 2, "a:2: ROM at 0x10000000000 ends above 0x10000000000");
 }
