@@ -271,4 +271,5 @@ void vdev_host_release(struct vdev_host *host)
             release_slot(host->slots[i]);
         }
     }
+    vdev_host_give_held_inputs(host);
 }

@@ -439,6 +439,7 @@ static void reset_slot(void *context)
     }
     (void)pthread_mutex_lock(&slot->lock);
     vdev_host_quiet(slot);
+    vdev_host_forget_held_inputs(slot);
     slot->loaded->ops.reset(slot->device);
     (void)pthread_mutex_unlock(&slot->lock);
 }

@@ -290,7 +290,8 @@ struct vdev_host_device {
 bool vdev_host_device(const struct vdev_host *host, size_t i, struct vdev_host_device *device);
 
 /* Press or release a key (Linux' input-event-codes) on the first keyboard, or a button on the first
- * pointer; move that. 0; -ENODEV: there is none; -ENOBUFS: it has no room. */
+ * pointer; move that. While the VM is paused some are kept until it goes on. 0; -ENODEV: there is
+ * none; -ENOBUFS: it has no room. */
 int vdev_host_key(struct vdev_host *host, uint16_t key, bool is_down);
 int vdev_host_point(struct vdev_host *host, uint16_t x, uint16_t y);
 

@@ -20,32 +20,79 @@ static struct vdev_slot *find_input(struct vdev_host *host, bool is_pointer)
     return NULL;
 }
 
-int vdev_host_key(struct vdev_host *host, uint16_t key, bool is_down)
+/* The slot's lock is held. */
+static bool give_input(struct vdev_slot *slot, const struct held_input *input)
 {
-    struct vdev_slot *slot = find_input(host, key >= BUTTON_FIRST);
-    bool is_taken;
+    const struct vdev_ops *ops = &slot->loaded->ops;
+
+    return input->is_move ? ops->point(slot->device, input->code, input->y)
+                          : ops->key(slot->device, input->code, input->is_down);
+}
+
+/* While the VM is paused nobody writes into its memory: what is pressed then is pressed when it
+ * goes on. A function that is no bus master hears nothing at all: it has no driver. */
+static int take_input(struct vdev_slot *slot, struct held_input input)
+{
+    struct held_inputs *held;
+    bool is_taken = false;
 
     if (slot == NULL) {
         return -ENODEV;
     }
+    held = &slot->host->held_inputs;
+    input.slot = slot;
     (void)pthread_mutex_lock(&slot->lock);
-    is_taken = slot->loaded->ops.key(slot->device, key, is_down);
+    if (slot->is_mute) {
+        is_taken = false;
+    } else if (!slot->is_held) {
+        is_taken = give_input(slot, &input);
+    } else if (held->count < (input.is_down || input.is_move ? HELD_INPUTS : 2 * HELD_INPUTS)) {
+        held->rows[held->count++] = input;
+        is_taken = true;
+    }
     (void)pthread_mutex_unlock(&slot->lock);
     return is_taken ? 0 : -ENOBUFS;
 }
 
+int vdev_host_key(struct vdev_host *host, uint16_t key, bool is_down)
+{
+    return take_input(find_input(host, key >= BUTTON_FIRST),
+                      (struct held_input){.code = key, .is_down = is_down});
+}
+
 int vdev_host_point(struct vdev_host *host, uint16_t x, uint16_t y)
 {
-    struct vdev_slot *slot = find_input(host, true);
-    bool is_taken;
+    return take_input(find_input(host, true),
+                      (struct held_input){.is_move = true, .code = x, .y = y});
+}
 
-    if (slot == NULL) {
-        return -ENODEV;
+void vdev_host_forget_held_inputs(struct vdev_slot *slot)
+{
+    struct held_inputs *held = &slot->host->held_inputs;
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < held->count; i++) {
+        if (held->rows[i].slot != slot) {
+            held->rows[kept++] = held->rows[i];
+        }
     }
-    (void)pthread_mutex_lock(&slot->lock);
-    is_taken = slot->loaded->ops.point(slot->device, x, y);
-    (void)pthread_mutex_unlock(&slot->lock);
-    return is_taken ? 0 : -ENOBUFS;
+    held->count = kept;
+}
+
+void vdev_host_give_held_inputs(struct vdev_host *host)
+{
+    struct held_inputs *held = &host->held_inputs;
+
+    for (uint32_t i = 0; i < held->count; i++) {
+        struct vdev_slot *slot = held->rows[i].slot;
+
+        (void)pthread_mutex_lock(&slot->lock);
+        if (!slot->is_mute) {
+            (void)give_input(slot, &held->rows[i]); /* the device counts what has no room */
+        }
+        (void)pthread_mutex_unlock(&slot->lock);
+    }
+    held->count = 0;
 }
 
 int vdev_host_break(struct vdev_host *host)

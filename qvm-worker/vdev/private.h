@@ -146,6 +146,19 @@ struct intr_line {
     bool is_held; /* nothing is told before it is let go */
 };
 
+#define HELD_INPUTS 32
+
+/* Keys and moves that came while the VM was paused, in their order; what was pressed has room for
+ * its release. Control thread. */
+struct held_inputs {
+    uint32_t count;
+    struct held_input {
+        struct vdev_slot *slot;
+        bool is_move, is_down;
+        uint16_t code, y; /* of a move x and y */
+    } rows[2 * HELD_INPUTS];
+};
+
 struct vdev_host {
     int directory_fd;
     struct loaded_module *modules[MODULES_MAX];
@@ -163,6 +176,7 @@ struct vdev_host {
         struct vdev_slot *slot; /* whose it is; NULL: none waits */
         uint32_t handle;
     } connecting;
+    struct held_inputs held_inputs;
     atomic_uint_fast64_t
         clock_ahead_ns;              /* of CLOCK_MONOTONIC; as many less than that wrap around */
     atomic_uint_fast64_t held_at_ns; /* where the clock stands; 0: it goes */
@@ -302,6 +316,10 @@ void vdev_host_closed_handle(struct vdev_slot *slot);
 /* Watch the slot's timers. */
 int vdev_host_open_timers(struct vdev_slot *slot, struct err *err);
 void vdev_host_close_timers(struct vdev_slot *slot);
+
+/* The VM is not paused any more: what was pressed meanwhile; the device is reset: that is void. */
+void vdev_host_give_held_inputs(struct vdev_host *host);
+void vdev_host_forget_held_inputs(struct vdev_slot *slot);
 
 /* Interrupt line, timer. The slot's lock is held. */
 void vdev_host_set_intr(struct vdev_slot *slot, uint32_t line, bool is_high);

@@ -306,6 +306,50 @@ START_TEST(a_request_of_a_device_reaches_the_machine)
 }
 END_TEST
 
+/* Bytes that the 8042 has. */
+static uint32_t count_scan_codes(void)
+{
+    uint32_t count = 0;
+
+    while ((in(0x64) & 1) != 0 && count < 100) {
+        (void)in(0x60);
+        count++;
+    }
+    return count;
+}
+
+START_TEST(what_is_pressed_in_a_pause_is_pressed_after_it_and_within_bounds)
+{
+    uint32_t pressed = 0;
+
+    set_up(REAL_VDEV_DIR);
+    ck_assert_int_eq(add("pckeyboard", NULL), 0);
+    ck_assert_int_eq(build(), 0);
+    ck_assert_int_eq(vdev_host_hold(host, &err), 0);
+    ck_assert_int_eq(vdev_host_key(host, 30, true), 0);
+    ck_assert_int_eq(vdev_host_key(host, 30, false), 0);
+    ck_assert_int_eq(vdev_host_point(host, 1, 1), -ENODEV);
+    ck_assert_uint_eq(count_scan_codes(), 0);
+    vdev_host_release(host);
+    ck_assert_uint_eq(count_scan_codes(), 2);
+
+    ck_assert_int_eq(vdev_host_hold(host, &err), 0);
+    while (pressed < 1000 && vdev_host_key(host, 30, true) == 0) {
+        pressed++;
+    }
+    ck_assert_uint_eq(pressed, 32);
+    for (uint32_t i = 0; i < pressed; i++) { /* what was pressed has room for its release */
+        ck_assert_int_eq(vdev_host_key(host, 30, false), 0);
+    }
+    ck_assert_int_eq(vdev_host_key(host, 30, false), -ENOBUFS);
+
+    vdev_host_reset(host);
+    vdev_host_release(host);
+    ck_assert_uint_eq(count_scan_codes(), 0);
+    tear_down();
+}
+END_TEST
+
 UNIT_MAIN("vdev host at work", modules_of_the_first_header_and_of_one_to_come_work,
           a_serial_port_talks_to_the_console_both_ways,
           needs_are_listed_and_what_is_granted_becomes_the_stream,
@@ -316,4 +360,5 @@ UNIT_MAIN("vdev host at work", modules_of_the_first_header_and_of_one_to_come_wo
           a_clock_is_silent_while_the_hpet_has_its_interrupt,
           options_reach_the_device_with_fallbacks_and_the_last_of_a_repeated_one,
           state_lists_each_device_with_what_the_host_knows_and_what_it_says,
-          a_request_of_a_device_reaches_the_machine)
+          a_request_of_a_device_reaches_the_machine,
+          what_is_pressed_in_a_pause_is_pressed_after_it_and_within_bounds)
