@@ -233,6 +233,9 @@ class HelperTest(HelperBase):
         pid = self.start_with(image, name="b")["pid"]
         self.assertEqual(self.deny(image), f"file '{image}' is held by guest 'b' (pid {pid})")
         self.qvmd.call("guest.kill", name="b")
+        self.eventually(lambda: self.helpers() == [] and
+                        not self.qvmd.call("guest.show", name="b").get("claims"),
+                        "its helper keeps the image", 20)
         other = subprocess.Popen(["qemu-storage-daemon", "--blockdev",
                                   f"driver=file,node-name=f,filename={image}", "--blockdev",
                                   "driver=qcow2,node-name=d,file=f", "--export",
