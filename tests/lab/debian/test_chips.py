@@ -175,7 +175,7 @@ class ChipsTest(debian.DebianTest):
     def test_the_watchdog_bites_and_the_alarm_rings(self):
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
-        given = {"kernel": f"{LAB_KERNEL}/vmlinuz", "initrd": self.make_initrd(folder)}
+        given = {"kernel": f"{LAB_KERNEL}/vmlinux", "initrd": self.make_initrd(folder)}
         actions = {"again": "reset", "over": "terminate"}
         consoles = {name: self.start(name, WATCHDOG.format(name=name, action=action, **given))
                     for name, action in actions.items()}

@@ -21,7 +21,7 @@ GUEST = """system devices
 cpu
 ram 256M
 cmdline "console=ttyS0 quiet"
-load {kernel}/vmlinuz
+load {kernel}/vmlinux
 initrd load {initrd}
 vdev ser8250 hostdev -
 vdev mc146818
