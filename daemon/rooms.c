@@ -17,6 +17,7 @@
 #include "daemon/host/inventory.h"
 #include "daemon/host/text.h"
 #include "daemon/host/users.h"
+#include "daemon/look.h"
 #include "daemon/metrics/scrape.h"
 #include "daemon/ops/ops.h"
 #include "daemon/server/audit.h"
@@ -44,6 +45,7 @@ struct rooms {
     struct events *events;
     struct hands *hands;
     struct inventory *inventory;
+    struct look look;
     struct cgroups *cgroups;
     struct guests *guests;
     struct ops *ops;
@@ -258,29 +260,28 @@ static void on_device(void *context, const struct pci_function *function, bool i
     }
 }
 
-/* A test build reads a prepared machine, of which nothing changes if QVM_HOST_STILL says so; a real
- * one knows none but its own. */
-static const char *host_root(void)
+static int on_look(void *context, const char (*bdfs)[PCI_BDF_SIZE], size_t count)
 {
-#ifdef QVM_CRASH_POINTS
-    const char *root = getenv("QVM_HOST_ROOT");
+    struct rooms *rooms = context;
 
-    return root != NULL ? root : "";
-#else
-    return "";
-#endif
+    return look_at(&rooms->look, bdfs, count);
 }
 
 static int open_inventory(struct uv_loop_s *loop, struct rooms *rooms, struct err *err)
 {
-    const char *root = host_root();
+    const char *root = look_root();
     const struct inventory_env env = {.loop = loop,
                                       .root = root,
                                       .is_told = *root != '\0' && getenv("QVM_HOST_STILL") != NULL,
                                       .on_change = on_device,
+                                      .look = on_look,
                                       .context = rooms};
+    int r;
 
-    return inventory_create(&env, &rooms->inventory, err);
+    rooms->look = (struct look){.hands = rooms->hands, .root = root};
+    r = inventory_create(&env, &rooms->inventory, err);
+    rooms->look.inventory = rooms->inventory;
+    return r;
 }
 
 static int on_reload(void *context, char note[OPS_NOTE_SIZE], struct err *err)
@@ -473,6 +474,7 @@ void rooms_close(struct rooms *rooms)
     scrape_destroy(take_ptr(rooms->scrape));
     guests_destroy(take_ptr(rooms->guests)); /* answers those who wait, as long as there is a way */
     server_destroy(take_ptr(rooms->server));
+    rooms->look.inventory = NULL;
     inventory_destroy(take_ptr(rooms->inventory));
     if (rooms->hands != NULL) {
         hands_destroy(take_ptr(rooms->hands), NULL, NULL);

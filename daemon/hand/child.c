@@ -164,6 +164,8 @@ static void do_order(const struct hand_order *order, struct hand_packet *end, pi
         }
         if (order->step == HAND_TAKE_DEVICES) {
             take_and_keep(order, end);
+        } else if (order->step == HAND_LOOK_AT_DEVICES) {
+            (void)hand_look(order, end);
         } else {
             (void)hand_give(order, end);
         }

@@ -60,11 +60,11 @@ static int check_identity(const struct hand_device *wanted, const struct pci_fun
         return err_set(err, -ENODEV, "'%s' is another device now: %04x:%04x instead of %04x:%04x",
                        wanted->bdf, found->vendor, found->device, wanted->vendor, wanted->device);
     }
-    if (wanted->serial != 0 && wanted->serial != found->serial) {
+    if (wanted->serial != 0 && wanted->serial != found->config.serial) {
         return err_set(err, -ENODEV,
                        "'%s' is another device now: its serial number is %016" PRIx64
                        " instead of %016" PRIx64,
-                       wanted->bdf, found->serial, wanted->serial);
+                       wanted->bdf, found->config.serial, wanted->serial);
     }
     return 0;
 }
@@ -84,7 +84,8 @@ static int check_all(const struct hand_order *order, struct hand_packet *end)
             r = err_set(&end->err, -ENODEV, "the host has no PCI function '%s'",
                         order->devices[i].bdf);
         } else {
-            pci_read_config(ROOT, found, true); /* a guest would wake it up as well */
+            pci_read_config(ROOT, found->bdf, true,
+                            &found->config); /* a guest would wake it up as well */
             r = check_identity(&order->devices[i], found, &end->err);
         }
         r = r == 0 ? pci_judge(&table, found, &end->err) : r;
@@ -213,6 +214,21 @@ int hand_take(const struct hand_order *order, int kept[HAND_TAKEN_MAX], struct h
         (void)err_sys(&end->err, r, "a hand cannot tell what it opened");
     }
     return r;
+}
+
+/* ---- looking ---- */
+
+int hand_look(const struct hand_order *order, struct hand_packet *end)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < order->device_count; i++) {
+        struct hand_packet packet = {.is_kept = true}; /* no descriptor comes with it */
+
+        pci_read_config(order->root, order->devices[i].bdf, false, &packet.config);
+        r = hand_tell(&packet, -1);
+    }
+    return r == 0 ? 0 : err_sys(&end->err, r, "a hand cannot tell what it saw");
 }
 
 /* ---- giving back ---- */

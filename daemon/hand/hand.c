@@ -112,7 +112,7 @@ static void report(struct hand *hand)
 {
     if (!hand->is_reported) {
         hand->is_reported = true;
-        if (hand->result.err.code != 0) {
+        if (hand->result.err.code != 0 && hand->order.step != HAND_LOOK_AT_DEVICES) {
             drop_files(&hand->result);
         }
         hand->result.keeper = hand->is_keeper && hand->result.err.code == 0 ? hand : NULL;
@@ -148,12 +148,14 @@ static int take_file(struct hand *hand, const struct hand_packet *packet, int *f
     if (hand->is_opened || result->count >= hand->order.count) {
         return -EPROTO;
     }
-    hand->is_keeper = hand->is_keeper || (packet->is_kept && hand->order.step != HAND_RECEIVE);
+    hand->is_keeper = hand->is_keeper || (packet->is_kept && hand->order.step != HAND_RECEIVE &&
+                                          hand->order.step != HAND_LOOK_AT_DEVICES);
     opened = &result->files[result->count++];
     opened->is_kept = packet->is_kept;
     memcpy(opened->id, packet->id, sizeof(opened->id));
     opened->size = packet->size;
     opened->is_exclusive = packet->is_exclusive;
+    opened->config = packet->config;
     opened->fd = take_fd(fd);
     return 0;
 }
@@ -162,7 +164,7 @@ static int take_file(struct hand *hand, const struct hand_packet *packet, int *f
 static bool opens(const struct hand_order *order)
 {
     return order->step == HAND_OPEN_FILES || order->step == HAND_TAKE_DEVICES ||
-           order->step == HAND_OPEN_TAPS;
+           order->step == HAND_OPEN_TAPS || order->step == HAND_LOOK_AT_DEVICES;
 }
 
 /* What the end packet says; a success without all files is none. */

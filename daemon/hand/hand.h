@@ -65,6 +65,7 @@ struct hand_opened {
                             * `char:...` */
     int64_t size;          /* bytes of a file or block device; 0 for streams */
     bool is_exclusive;     /* what reserve_claim() is to be told */
+    struct pci_config config; /* hand_look_at_devices() */
 };
 
 struct hand_result {
@@ -72,7 +73,7 @@ struct hand_result {
     bool is_stuck;                  /* with -ETIMEDOUT: and it does not die either */
     size_t bad;                     /* index of the file that failed */
     struct hand_opened *files;      /* as many and in the order as asked for; owned by the hand */
-    size_t count;                   /* 0 on failure */
+    size_t count;                   /* 0 on failure, but for hand_look_at_devices() */
     uint64_t failed;                /* hand_give_devices(): bit N: the N-th of them is not well */
     bool is_untouched;              /* hand_take_devices() failed before it changed anything */
     char override[PCI_DRIVER_SIZE]; /* and that is why: the driver_override of `bad` is this, and
@@ -175,5 +176,11 @@ int hand_take_devices(struct hands *hands, const struct hand_device *devices, si
 int hand_give_devices(struct hands *hands, const struct hand_device *devices, size_t count,
                       unsigned deadline_ms, hand_fn on_done, void *data, struct hand **hand,
                       struct err *err);
+
+/* Read what configuration space tells of functions, which waits for resets: the result's files are
+ * what was told so far, in their order, also after a failure. `root` as of pci.h, for ever. */
+int hand_look_at_devices(struct hands *hands, const char *root, const char (*bdfs)[PCI_BDF_SIZE],
+                         size_t count, unsigned deadline_ms, hand_fn on_done, void *data,
+                         struct hand **hand, struct err *err);
 
 #endif

@@ -21,12 +21,14 @@ struct hand_order {
         HAND_OPEN_TAPS,
         HAND_TAKE_DEVICES,
         HAND_GIVE_DEVICES,
+        HAND_LOOK_AT_DEVICES,
         HAND_CLOSE
     } step;
     int socket; /* HAND_RECEIVE: whose; -1: none */
     uid_t owner;
     struct hand_file *files; /* HAND_OPEN_TAPS: their paths are the words of taps */
     size_t count;
+    const char *root; /* HAND_LOOK_AT_DEVICES: as of pci.h; not copied */
     struct hand_device *devices;
     size_t device_count;
     int *closing; /* HAND_CLOSE: what is owned, and closed by the hand at last */
@@ -61,6 +63,7 @@ struct hand_packet {
     size_t bad;
     uint64_t failed;
     bool is_untouched;
+    struct pci_config config;
     struct err err;                 /* in the end packet alone, and what follows */
     char override[PCI_DRIVER_SIZE]; /* of hand_result */
 };
@@ -120,6 +123,7 @@ void hand_close_ours(struct hand_order *order);
 #define HAND_TAKEN_MAX (1 + 2 * HAND_DEVICES_MAX)
 int hand_take(const struct hand_order *order, int kept[HAND_TAKEN_MAX], struct hand_packet *end);
 int hand_give(const struct hand_order *order, struct hand_packet *end);
+int hand_look(const struct hand_order *order, struct hand_packet *end);
 
 /* In the hand: make taps, and keep them in `kept`. */
 int hand_open_all_taps(const struct hand_order *order, int *kept, struct hand_packet *end);

@@ -60,10 +60,15 @@ void hand_order_late(const struct hand_order *order, bool is_stuck, struct err *
     } else if (order->step == HAND_RECEIVE) {
         (void)err_set(err, -ETIMEDOUT, "a packet could not be received");
     } else if (order->device_count > 0) {
-        (void)err_set(
-            err, -ETIMEDOUT, "%s '%s'%s took longer than %u ms%s",
-            order->step == HAND_TAKE_DEVICES ? "taking" : "giving back", order->devices[0].bdf,
-            order->device_count > 1 ? " and what goes with it" : "", order->deadline_ms, end);
+        (void)err_set(err, -ETIMEDOUT, "%s '%s'%s took longer than %u ms%s",
+                      order->step == HAND_TAKE_DEVICES   ? "taking"
+                      : order->step == HAND_GIVE_DEVICES ? "giving back"
+                                                         : "looking at",
+                      order->devices[0].bdf,
+                      order->device_count == 1              ? ""
+                      : order->step == HAND_LOOK_AT_DEVICES ? " and others"
+                                                            : " and what goes with it",
+                      order->deadline_ms, end);
     } else if (order->step == HAND_OPEN_TAPS) {
         (void)err_set(err, -ETIMEDOUT, "making taps took longer than %u ms", order->deadline_ms);
     } else {
@@ -224,6 +229,29 @@ int hand_give_devices(struct hands *hands, const struct hand_device *devices, si
     made = make_for_devices(hands, count, 0, deadline_ms, on_done, data);
     if (made != NULL) {
         made->order.step = HAND_GIVE_DEVICES;
+    }
+    return order_devices(made, devices, count, hand, err);
+}
+
+int hand_look_at_devices(struct hands *hands, const char *root, const char (*bdfs)[PCI_BDF_SIZE],
+                         size_t count, unsigned deadline_ms, hand_fn on_done, void *data,
+                         struct hand **hand, struct err *err)
+{
+    struct hand_device devices[HAND_DEVICES_MAX];
+    struct hand *made;
+    int r = check_count(count, err);
+
+    if (r != 0) {
+        return r;
+    }
+    for (size_t i = 0; i < count; i++) {
+        devices[i] = (struct hand_device){0};
+        memcpy(devices[i].bdf, bdfs[i], sizeof(devices[i].bdf));
+    }
+    made = make_for_devices(hands, count, count, deadline_ms, on_done, data);
+    if (made != NULL) {
+        made->order.step = HAND_LOOK_AT_DEVICES;
+        made->order.root = root;
     }
     return order_devices(made, devices, count, hand, err);
 }

@@ -12,6 +12,7 @@
 
 #define SETTLES_NS UINT64_C(2000000000) /* a new function gets attributes for so long */
 #define TURN_MOST  64                   /* messages read at once: others want a turn, too */
+#define ASKS_NS    UINT64_C(1000000000) /* who did not answer is not asked again before */
 
 struct inventory {
     struct inventory_env env;
@@ -20,7 +21,10 @@ struct inventory {
     bool is_pci_stale;      /* attributes may have changed */
     bool is_topology_stale; /* a CPU came or went */
     uint64_t stale_until;   /* uv_hrtime() */
-    int fd;                 /* -1: deaf */
+    uint64_t asks_again;    /* uv_hrtime(), of who did not answer */
+    char looked_at[INVENTORY_LOOK_MAX][PCI_BDF_SIZE];
+    size_t look_count; /* 0: nobody looks */
+    int fd;            /* -1: deaf */
     struct err deaf;
     uv_poll_t poll;
 };
@@ -40,19 +44,62 @@ static bool is_same(const struct pci_function *a, const struct pci_function *b)
     return a->vendor == b->vendor && a->device == b->device && a->class == b->class;
 }
 
-/* What a function's configuration space told once holds as long as it is the same one: reading it
- * waits for resets. `before`: what it was; NULL: it was not there. */
-static void read_config(const struct inventory *inventory, const struct pci_function *before,
+/* What a function's configuration space told once holds as long as it is the same one. `before`:
+ * what it was; NULL: it was not there. */
+static void keep_config(const struct inventory *inventory, const struct pci_function *before,
                         struct pci_function *now)
 {
-    if (before != NULL && before->is_known && is_same(before, now)) {
-        now->is_known = true;
-        now->is_bridge = before->is_bridge;
-        now->serial = before->serial;
-        now->interrupt_pin = before->interrupt_pin;
-    } else {
-        pci_read_config(inventory->env.root, now, false);
+    if (before != NULL && is_same(before, now)) {
+        now->config = before->config;
+        now->was_asked = before->was_asked && uv_hrtime() < inventory->asks_again;
     }
+}
+
+/* Reading configuration space waits for resets, and so somebody else does it, for some at a time.
+ */
+static void look(struct inventory *inventory)
+{
+    size_t count = 0;
+
+    if (inventory->env.look == NULL || inventory->look_count > 0) {
+        return;
+    }
+    for (size_t i = 0; i < inventory->pci.count && count < INVENTORY_LOOK_MAX; i++) {
+        struct pci_function *function = &inventory->pci.list[i];
+
+        if (!function->config.is_known && !function->was_asked) {
+            function->was_asked = true;
+            memcpy(inventory->looked_at[count++], function->bdf, sizeof(function->bdf));
+        }
+    }
+    if (count > 0) {
+        inventory->asks_again = uv_hrtime() + ASKS_NS;
+        if (inventory->env.look(inventory->env.context, inventory->looked_at, count) == 0) {
+            inventory->look_count = count;
+        } /* else they are asked again with the next question */
+    }
+}
+
+static struct pci_function *find(struct inventory *inventory, const char *bdf)
+{
+    const struct pci_function *found = pci_find(&inventory->pci, bdf);
+
+    return found != NULL ? &inventory->pci.list[found - inventory->pci.list] : NULL;
+}
+
+void inventory_looked(struct inventory *inventory, const struct pci_config *configs, size_t count)
+{
+    for (size_t i = 0; i < inventory->look_count; i++) {
+        struct pci_function *function = find(inventory, inventory->looked_at[i]);
+
+        if (function != NULL && function->was_asked && i < count) {
+            function->config = configs[i];
+        } else if (function != NULL && i > count) {
+            function->was_asked = false;
+        }
+    }
+    inventory->look_count = 0;
+    look(inventory);
 }
 
 /* All of it anew; what differs is told. */
@@ -65,7 +112,7 @@ static int read_again(struct inventory *inventory)
     }
     old = inventory->pci;
     for (size_t i = 0; i < fresh.count; i++) {
-        read_config(inventory, pci_find(&old, fresh.list[i].bdf), &fresh.list[i]);
+        keep_config(inventory, pci_find(&old, fresh.list[i].bdf), &fresh.list[i]);
     }
     inventory->pci = fresh;
     for (size_t i = 0; i < old.count; i++) {
@@ -95,7 +142,7 @@ static void refresh(struct inventory *inventory)
         struct pci_function now;
 
         if (pci_read_function(inventory->env.root, function->bdf, &now, NULL) == 0) {
-            read_config(inventory, function, &now);
+            keep_config(inventory, function, &now);
             *function = now;
         } /* else it stays as it was */
     }
@@ -125,9 +172,9 @@ static void learn(struct inventory *inventory, const char *bdf)
 
     forget(inventory, bdf); /* its end was not heard */
     if (pci_read_function(inventory->env.root, bdf, &function, NULL) == 0) {
-        read_config(inventory, NULL, &function);
         if (pci_insert(&inventory->pci, &function) == 0) {
             tell(inventory, &function, true);
+            look(inventory);
         }
     }
 }
@@ -243,15 +290,13 @@ int inventory_create(const struct inventory_env *env, struct inventory **result,
     inventory->fd = -1;
     r = follow(inventory, err); /* first: nothing falls between hearing and reading */
     r = r == 0 ? pci_read(env->root, &inventory->pci, err) : r;
-    for (size_t i = 0; r == 0 && i < inventory->pci.count; i++) {
-        read_config(inventory, NULL, &inventory->pci.list[i]);
-    }
     r = r == 0 ? topology_read(env->root, &inventory->topology, err) : r;
     if (r < 0) {
         inventory_destroy(inventory);
         return r;
     }
     *result = inventory;
+    look(inventory);
     return 0;
 }
 
@@ -273,11 +318,15 @@ void inventory_destroy(struct inventory *inventory)
 static int read_pci(struct inventory *inventory)
 {
     if (inventory_deaf(inventory) != NULL) {
-        return read_again(inventory);
+        int r = read_again(inventory);
+
+        look(inventory);
+        return r;
     }
     if (inventory->is_pci_stale) {
         refresh(inventory);
         inventory->is_pci_stale = uv_hrtime() < inventory->stale_until;
+        look(inventory);
     }
     return pci_read_use(inventory->env.root, &inventory->pci);
 }

@@ -19,11 +19,17 @@ struct uv_loop_s;
  * of the inventory. */
 typedef void (*inventory_fn)(void *context, const struct pci_function *function, bool is_there);
 
+/* Have somebody who may wait read the configuration spaces of these, and tell inventory_looked(),
+ * later. A negative errno: not now. */
+#define INVENTORY_LOOK_MAX 32
+typedef int (*inventory_look_fn)(void *context, const char (*bdfs)[PCI_BDF_SIZE], size_t count);
+
 struct inventory_env {
     struct uv_loop_s *loop;
     const char *root; /* before "/sys" and "/proc": "" on the machine itself */
     bool is_told;     /* messages come by inventory_hear() alone */
     inventory_fn on_change;
+    inventory_look_fn look; /* NULL: nobody looks, and nothing of that is known */
     void *context;
 };
 
@@ -37,6 +43,10 @@ void inventory_destroy(struct inventory *inventory);
 /* The functions, and what the host does with them now. Borrowed until the loop turns; NULL: memory
  * is out. */
 const struct pci_table *inventory_pci(struct inventory *inventory);
+
+/* The look is over: what the first `count` of them told. What could not be told of the next one
+ * took too long; those behind it have their turn again. */
+void inventory_looked(struct inventory *inventory, const struct pci_config *configs, size_t count);
 
 /* The CPUs, borrowed like that. */
 const struct topology *inventory_topology(struct inventory *inventory);

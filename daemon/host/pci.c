@@ -79,14 +79,15 @@ static uint64_t find_serial(int fd)
     return 0;
 }
 
-void pci_read_config(const char *root, struct pci_function *function, bool may_wake)
+void pci_read_config(const char *root, const char *bdf, bool may_wake, struct pci_config *config)
 {
-    auto_close int dir_fd = open_function(root, function->bdf);
+    auto_close int dir_fd = open_function(root, bdf);
     auto_close int fd = -1;
     struct stat status;
     char power[16];
     uint8_t byte;
 
+    *config = (struct pci_config){0};
     if (dir_fd < 0 || (!may_wake && sysfs_text(dir_fd, "power_state", power, sizeof(power)) == 0 &&
                        strcmp(power, "D3cold") == 0)) {
         return; /* it would be woken up for that, and we would wait */
@@ -95,14 +96,14 @@ void pci_read_config(const char *root, struct pci_function *function, bool may_w
     if (fd < 0 || pread(fd, &byte, 1, CONFIG_HEADER) != 1 || byte == NOBODY) {
         return; /* and the next time it is asked again */
     }
-    function->is_known = true;
+    config->is_known = true;
     byte &= HEADER_TYPE;
-    function->is_bridge = byte == 1 || byte == 2;
+    config->is_bridge = byte == 1 || byte == 2;
     if (pread(fd, &byte, 1, CONFIG_PIN) == 1 && byte <= 4) {
-        function->interrupt_pin = byte;
+        config->interrupt_pin = byte;
     }
     if (fstat(fd, &status) == 0 && status.st_size > EXTENDED_FIRST) {
-        function->serial = find_serial(fd);
+        config->serial = find_serial(fd);
     }
 }
 
@@ -290,7 +291,7 @@ int pci_judge(const struct pci_table *table, const struct pci_function *function
 {
     const char *bdf = function->bdf;
 
-    if (function->is_bridge || function->class >> 16 == PCI_CLASS_BRIDGE) {
+    if (function->config.is_bridge || function->class >> 16 == PCI_CLASS_BRIDGE) {
         return err_set(err, -EINVAL, "'%s' is a bridge: what is behind it can be given", bdf);
     }
     if (function->use[0] != '\0') {

@@ -3,7 +3,7 @@
  * `root` is put before "/sys" and "/proc": "" on the machine itself, a prepared tree in tests.
  * Nothing here changes the machine. Some attributes (driver_override, sriov_numvfs, uevent) wait
  * until a change of the function's driver is over, which may be never, so none of them is read;
- * configuration space waits as long as a reset, so it is read once, and by who says so. Formats:
+ * configuration space waits as long as a reset, so it is read once, and by who may wait. Formats:
  * the kernel's Documentation/ABI/testing/sysfs-bus-pci, PCI Express Base Specification 7.8.3
  * (Device Serial Number). */
 #ifndef QVM_DAEMON_HOST_PCI_H
@@ -33,19 +33,25 @@ struct pci_bar {
     uint64_t flags;       /* the kernel's IORESOURCE_ flags: 0x100 I/O, 0x200 memory ... */
 };
 
+/* What configuration space tells. */
+struct pci_config {
+    bool is_known;         /* it answered */
+    bool is_bridge;        /* the header is of type 1 or 2: never a guest's */
+    uint8_t interrupt_pin; /* 1 INTA ... 4 INTD; 0: none, or it could not be read */
+    uint64_t serial;       /* Device Serial Number; 0: none, or it could not be read */
+};
+
 struct pci_function {
     char bdf[PCI_BDF_SIZE];
     uint16_t vendor, device, subvendor, subdevice;
     uint32_t class; /* base class << 16 | subclass << 8 | programming interface */
     uint8_t revision;
-    bool is_known;                /* its configuration space answered */
-    bool is_bridge;               /* its header is of type 1 or 2: never a guest's */
+    struct pci_config config;
+    bool was_asked;               /* for that, by who follows the machine */
     char driver[PCI_DRIVER_SIZE]; /* empty: none is bound */
     int iommu_group;              /* -1: none */
     int node;                     /* NUMA node, -1: not known */
     char reset[PCI_RESET_SIZE];   /* methods in the kernel's order, "flr bus"; empty: none */
-    uint64_t serial;              /* Device Serial Number; 0: none, or it could not be read */
-    uint8_t interrupt_pin;        /* 1 INTA ... 4 INTD; 0: none, or it could not be read */
     unsigned vfs, vfs_most;       /* virtual functions: switched on, possible */
     char physical[PCI_BDF_SIZE];  /* the function that this one is a virtual one of, or empty */
     struct pci_bar bars[PCI_BARS];
@@ -71,7 +77,7 @@ int pci_read_function(const char *root, const char *bdf, struct pci_function *fu
 
 /* Read what its configuration space tells: waits while it is reset. One that sleeps in D3cold is
  * left alone, unless it may be woken up, which takes a moment more. */
-void pci_read_config(const char *root, struct pci_function *function, bool may_wake);
+void pci_read_config(const char *root, const char *bdf, bool may_wake, struct pci_config *config);
 
 /* Find out again what the host does with each: mounted disks and swap, also through partitions,
  * device mapper and md; addresses, routes, members of bridges and bonds; the display and the

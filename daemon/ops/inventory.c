@@ -250,7 +250,7 @@ static int describe_device(const struct ops *ops, const struct pci_table *table,
     const struct pool_device *row =
         ops->env.devices != NULL ? device_pool_at(ops->env.devices, from->bdf) : NULL;
 
-    print_serial(from->serial, room->serial);
+    print_serial(from->config.serial, room->serial);
     *to = (struct msg_device){
         .bdf = from->bdf,
         .vendor = from->vendor,
@@ -259,13 +259,13 @@ static int describe_device(const struct ops *ops, const struct pci_table *table,
         .subdevice = from->subdevice,
         .class = from->class,
         .revision = from->revision,
-        .bridge = from->is_bridge,
+        .bridge = from->config.is_bridge,
         .serial = or_none(room->serial),
         .driver = or_none(from->driver),
         .iommu_group = from->iommu_group,
         .node = from->node,
         .reset = or_none(from->reset),
-        .interrupt_pin = from->interrupt_pin,
+        .interrupt_pin = from->config.interrupt_pin,
         .vfs = from->vfs,
         .vfs_max = from->vfs_most,
         .physical = or_none(from->physical),

@@ -76,7 +76,7 @@ static inline const struct pci_function *read_one(const char *bdf)
     ck_assert_int_eq(pci_read(tree_root, &table, NULL), 0);
     function = pci_find(&table, bdf);
     ck_assert_ptr_nonnull(function);
-    pci_read_config(tree_root, &table.list[function - table.list], false);
+    pci_read_config(tree_root, bdf, false, &table.list[function - table.list].config);
     return function;
 }
 

@@ -255,7 +255,54 @@ START_TEST(a_hand_holds_no_descriptor_of_its_maker)
 }
 END_TEST
 
-UNIT_MAIN_WITH("hand", setup, teardown, waiting_ends_when_the_holder_lets_go,
+#define LOOK_MS 3000 /* in which a hand begins, and then waits for ever */
+
+/* Of a prepared machine, with a configuration space of so many bytes; 0: it waits for ever. */
+static void make_function(const char *bdf, size_t size)
+{
+    char command[512];
+
+    (void)snprintf(command, sizeof(command),
+                   "d='%s/sys/bus/pci/devices/%s'; mkdir -p $d && if [ %zu = 0 ]; then mkfifo "
+                   "$d/config; else head -c %zu /dev/zero > $d/config; fi",
+                   directory, bdf, size, size);
+    ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(what_was_told_before_a_device_that_waits_is_known)
+{
+    const char bdfs[][PCI_BDF_SIZE] = {"0000:00:01.0", "0000:00:02.0", "0000:00:03.0"};
+    struct answer answer = {0};
+    struct err err = {0};
+
+    make_function(bdfs[0], 64);
+    make_function(bdfs[1], 0);
+    make_function(bdfs[2], 64);
+    ck_assert_int_eq(hand_look_at_devices(hands, directory, bdfs, ARRAY_LEN(bdfs), LOOK_MS, on_done,
+                                          &answer, NULL, &err),
+                     0);
+    run();
+    ck_assert_int_eq(answer.calls, 1);
+    ck_assert_int_eq(answer.result.err.code, -ETIMEDOUT);
+    ck_assert_str_eq(answer.result.err.msg,
+                     "looking at '0000:00:01.0' and others took longer than 3000 ms");
+    ck_assert_uint_eq(answer.result.count, 1);
+    ck_assert(answer.files[0].config.is_known);
+    ck_assert_int_eq(hand_look_at_devices(hands, directory, &bdfs[2], 1, DEADLINE_MS, on_done,
+                                          &answer, NULL, &err),
+                     0);
+    run();
+    ck_assert_int_eq(answer.calls, 2);
+    ck_assert_int_eq(answer.result.err.code, 0);
+    ck_assert_ptr_null(answer.result.keeper);
+    ck_assert_int_eq(
+        hand_look_at_devices(hands, directory, bdfs, 0, DEADLINE_MS, on_done, &answer, NULL, &err),
+        -EMSGSIZE);
+}
+END_TEST
+
+UNIT_MAIN_WITH("hand", setup, teardown, what_was_told_before_a_device_that_waits_is_known,
+               waiting_ends_when_the_holder_lets_go,
                waiting_ends_at_its_deadline_when_the_holder_does_not_let_go,
                a_path_that_names_another_file_by_now_is_not_waited_for,
                more_hands_than_may_be_at_once_wait_for_their_turn, a_full_queue_refuses,

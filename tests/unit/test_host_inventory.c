@@ -13,6 +13,7 @@
 #define DEVICES "/sys/bus/pci/devices"
 #define FIRST   "0000:00:01.0"
 #define SECOND  "0000:00:02.0"
+#define THIRD   "0000:00:03.0"
 
 static uv_loop_t loop;
 static struct inventory *inventory;
@@ -23,6 +24,28 @@ static void on_change(void *context, const struct pci_function *function, bool i
     ck_assert_ptr_eq(context, &loop);
     (void)snprintf(heard + strlen(heard), sizeof(heard) - strlen(heard), "%c%s ",
                    is_there ? '+' : '-', function->bdf);
+}
+
+/* Who looks at configuration spaces, later: "BDF " of each. */
+static char asked[256];
+
+static int on_look(void *context, const char (*bdfs)[PCI_BDF_SIZE], size_t count)
+{
+    ck_assert_ptr_eq(context, &loop);
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(asked + strlen(asked), sizeof(asked) - strlen(asked), "%s ", bdfs[i]);
+    }
+    return 0;
+}
+
+/* What was asked since the last time. */
+static const char *asked_now(void)
+{
+    static char now[sizeof(asked)];
+
+    memcpy(now, asked, sizeof(now));
+    asked[0] = '\0';
+    return now;
 }
 
 static void add_function(const char *bdf, const char *class)
@@ -39,8 +62,10 @@ static void setup(void)
                                       .root = tree_root,
                                       .is_told = true,
                                       .on_change = on_change,
+                                      .look = on_look,
                                       .context = &loop};
 
+    asked[0] = '\0';
     tree_make();
     add_function(FIRST, "0x020000\n");
     tree_bytes("/sys/devices/system/cpu/online", "0\n", 2);
@@ -121,6 +146,48 @@ START_TEST(a_driver_that_was_bound_is_seen)
     hear(MESSAGE("bind", FIRST));
     ck_assert_str_eq(inventory_pci(inventory)->list[0].driver, "vfio-pci");
     ck_assert_str_eq(heard, "");
+}
+END_TEST
+
+START_TEST(configuration_space_is_read_by_somebody_who_may_wait_and_once)
+{
+    const struct pci_config known = {.is_known = true, .serial = 7};
+
+    ck_assert_str_eq(asked_now(), FIRST " ");
+    ck_assert(!pci_find(inventory_pci(inventory), FIRST)->config.is_known);
+    add_function(SECOND, "0x010802\n");
+    hear(MESSAGE("add", SECOND));
+    ck_assert_str_eq(asked_now(), ""); /* somebody looks already */
+    inventory_looked(inventory, &known, 1);
+    ck_assert_uint_eq(pci_find(inventory_pci(inventory), FIRST)->config.serial, 7);
+    ck_assert_str_eq(asked_now(), SECOND " ");
+    inventory_looked(inventory, &(struct pci_config){0}, 1); /* it does not answer */
+    hear(MESSAGE("bind", FIRST));
+    ck_assert_uint_eq(inventory_pci(inventory)->count, 2);
+    ck_assert_str_eq(asked_now(), ""); /* not yet again */
+    hear(MESSAGE("add", FIRST));
+    ck_assert_str_eq(asked_now(), FIRST " "); /* it is another */
+}
+END_TEST
+
+START_TEST(who_is_behind_a_function_that_waits_has_its_turn_again)
+{
+    hear(MESSAGE("remove", FIRST));
+    inventory_looked(inventory, NULL, 0);
+    ck_assert_str_eq(asked_now(), FIRST " ");
+    add_function(SECOND, "0x010802\n");
+    add_function(THIRD, "0x010802\n");
+    hear(MESSAGE("add", FIRST));
+    hear(MESSAGE("add", SECOND));
+    hear(MESSAGE("add", THIRD));
+    ck_assert_str_eq(asked_now(), FIRST " ");
+    inventory_looked(inventory, NULL, 0); /* it took too long */
+    ck_assert_str_eq(asked_now(), SECOND " " THIRD " ");
+    inventory_looked(inventory, NULL, 0);
+    ck_assert_str_eq(asked_now(), THIRD " ");
+    inventory_looked(inventory, &(struct pci_config){.is_known = true}, 1);
+    ck_assert_str_eq(asked_now(), "");
+    ck_assert(pci_find(inventory_pci(inventory), THIRD)->config.is_known);
 }
 END_TEST
 
@@ -223,7 +290,9 @@ UNIT_MAIN_WITH("host_inventory", setup, teardown, a_device_that_appears_is_told_
                a_device_that_vanishes_is_told_though_its_directory_is_still_there,
                a_device_in_the_place_of_another_is_another,
                a_device_that_has_gone_before_it_could_be_read_is_not_told,
-               a_driver_that_was_bound_is_seen, what_others_say_is_nothing_to_us,
-               a_cpu_that_was_switched_on_is_seen,
+               a_driver_that_was_bound_is_seen,
+               configuration_space_is_read_by_somebody_who_may_wait_and_once,
+               who_is_behind_a_function_that_waits_has_its_turn_again,
+               what_others_say_is_nothing_to_us, a_cpu_that_was_switched_on_is_seen,
                who_is_deaf_notices_what_has_changed_when_he_is_asked,
                vms_that_come_and_go_wake_up_nobody, this_machine_is_heard_or_it_is_said_why_not)

@@ -60,7 +60,7 @@ START_TEST(what_is_not_there_is_not_known)
     ck_assert_str_eq(function->reset, "");
     ck_assert_int_eq(function->node, -1);
     ck_assert_uint_eq(function->revision, 0);
-    ck_assert_uint_eq(function->serial, 0);
+    ck_assert_uint_eq(function->config.serial, 0);
     ck_assert_int_eq(read_one("0000:00:1c.0")->iommu_group, -1);
 }
 END_TEST
@@ -85,13 +85,13 @@ START_TEST(the_serial_number_is_found_among_the_capabilities)
     put(config, 0x148, 0x11223344);
     tree_bytes(SERIAL "/config", config, sizeof(config));
     function = read_one("0000:00:1e.0");
-    ck_assert_uint_eq(function->serial, 0x1122334455667788);
-    ck_assert_uint_eq(function->interrupt_pin, 2);
-    ck_assert(!function->is_bridge);
+    ck_assert_uint_eq(function->config.serial, 0x1122334455667788);
+    ck_assert_uint_eq(function->config.interrupt_pin, 2);
+    ck_assert(!function->config.is_bridge);
     tree_bytes(SERIAL "/config", config, 64); /* as users get it */
     function = read_one("0000:00:1e.0");
-    ck_assert_uint_eq(function->serial, 0);
-    ck_assert_uint_eq(function->interrupt_pin, 2);
+    ck_assert_uint_eq(function->config.serial, 0);
+    ck_assert_uint_eq(function->config.interrupt_pin, 2);
 }
 END_TEST
 
@@ -101,26 +101,26 @@ START_TEST(capabilities_that_run_in_a_ring_or_off_the_end_are_left)
 
     put(config, 0x100, 0x10000000 | 0x20000 | 0x0001);
     tree_bytes(SERIAL "/config", config, sizeof(config));
-    ck_assert_uint_eq(read_one("0000:00:1e.0")->serial, 0);
+    ck_assert_uint_eq(read_one("0000:00:1e.0")->config.serial, 0);
     put(config, 0x100, 0xffc00000 | 0x20000 | 0x0001);
     put(config, 0xffc, 0x00010003);
     tree_bytes(SERIAL "/config", config, sizeof(config));
-    ck_assert_uint_eq(read_one("0000:00:1e.0")->serial, 0);
+    ck_assert_uint_eq(read_one("0000:00:1e.0")->config.serial, 0);
 }
 END_TEST
 
 START_TEST(a_function_that_sleeps_is_not_woken_unless_somebody_is_to_have_it)
 {
-    struct pci_function sleeper = {.bdf = "0000:00:1e.0"};
+    struct pci_config sleeper;
     uint8_t config[64] = {[0x3d] = 1};
 
     tree_bytes(SERIAL "/config", config, sizeof(config));
     tree_bytes(SERIAL "/power_state", "D3cold\n", 7);
-    ck_assert_uint_eq(read_one("0000:00:1e.0")->interrupt_pin, 0);
-    pci_read_config(tree_root, &sleeper, true); /* as who is to take it */
+    ck_assert_uint_eq(read_one("0000:00:1e.0")->config.interrupt_pin, 0);
+    pci_read_config(tree_root, "0000:00:1e.0", true, &sleeper); /* as who is to take it */
     ck_assert_uint_eq(sleeper.interrupt_pin, 1);
     tree_bytes(SERIAL "/power_state", "D3hot\n", 6);
-    ck_assert_uint_eq(read_one("0000:00:1e.0")->interrupt_pin, 1);
+    ck_assert_uint_eq(read_one("0000:00:1e.0")->config.interrupt_pin, 1);
 }
 END_TEST
 
@@ -152,12 +152,12 @@ START_TEST(a_function_that_does_not_answer_is_asked_again)
 
     memset(config, 0xff, sizeof(config));
     tree_bytes(SERIAL "/config", config, sizeof(config));
-    ck_assert(!read_one("0000:00:1e.0")->is_known);
+    ck_assert(!read_one("0000:00:1e.0")->config.is_known);
     tree_bytes(SERIAL "/config", config, 4); /* nothing beyond the ids */
-    ck_assert(!read_one("0000:00:1e.0")->is_known);
+    ck_assert(!read_one("0000:00:1e.0")->config.is_known);
     memset(config, 0, sizeof(config));
     tree_bytes(SERIAL "/config", config, sizeof(config));
-    ck_assert(read_one("0000:00:1e.0")->is_known);
+    ck_assert(read_one("0000:00:1e.0")->config.is_known);
 }
 END_TEST
 
@@ -167,7 +167,7 @@ START_TEST(a_bridge_is_known_by_its_header)
     struct err err = {0};
 
     tree_bytes(BRIDGE "/config", config, sizeof(config));
-    ck_assert(read_one("0000:00:1c.0")->is_bridge);
+    ck_assert(read_one("0000:00:1c.0")->config.is_bridge);
     ck_assert_int_eq(pci_judge(&table, pci_find(&table, "0000:00:1c.0"), &err), -EINVAL);
     ck_assert_str_eq(err.msg, "'0000:00:1c.0' is a bridge: what is behind it can be given");
 }
