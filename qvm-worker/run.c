@@ -112,6 +112,7 @@ static int make_machine(struct run *run, int kvm_fd, struct err *err)
         .cpu_count = plan->cpu_count,
         .cores = (uint32_t)plan->settings.cores,
         .threads = (uint32_t)plan->settings.threads,
+        .shows_qnx = plan->settings.hypervisor == PLAN_HYPERVISOR_QNX,
         .identity = &plan->settings.identity,
         .placements = run->placements,
         .ram = plan->ram,

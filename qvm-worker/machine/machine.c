@@ -115,6 +115,7 @@ static int make_vm(struct machine *machine, struct err *err)
                                  .ahead = spec->ahead,
                                  .chips = chips.are_own ? &machine->vcpu_chips : NULL,
                                  .topology = &machine->topology,
+                                 .shows_qnx = spec->shows_qnx,
                                  .bus = machine->bus,
                                  .placements = spec->placements,
                                  .counters = spec->counters,
@@ -152,10 +153,8 @@ static int make_vm(struct machine *machine, struct err *err)
     }
     highest = topology_apic_id(&machine->topology, spec->cpu_count - 1);
     r = highest >= SHORT_IDS ? vm_use_long_ids(machine->vm, err) : 0;
-    if (r != 0) {
-        return err_prefix(err, "%s: APIC ids from %u on: ", spec->where, SHORT_IDS);
-    }
-    return vcpu_set_create(&config, spec->cpu_count, &machine->vcpus, err);
+    return r == 0 ? vcpu_set_create(&config, spec->cpu_count, &machine->vcpus, err)
+                  : err_prefix(err, "%s: APIC ids from %u on: ", spec->where, SHORT_IDS);
 }
 
 /* What the memory map keeps a guest off. Where ECAM is, it believes only if it is told here. */

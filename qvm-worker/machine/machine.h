@@ -102,6 +102,7 @@ struct machine_spec {
     const char *where; /* FILE:LINE of `system`: for errors that belong to no other line */
     uint32_t cpu_count;
     uint32_t cores, threads;                   /* as in struct topology */
+    bool shows_qnx;                            /* as in struct cpuid_topology */
     const struct smbios_identity *identity;    /* NULL: none is given */
     const struct placement *const *placements; /* one a vCPU; NULL: none has any */
     const struct memory_range *ram;

@@ -44,6 +44,8 @@ enum plan_summary { PLAN_SUMMARY_TEXT, PLAN_SUMMARY_JSON };
 /* What `set VAR VALUE` changes. */
 enum plan_acpi { PLAN_ACPI_AUTO, PLAN_ACPI_REDUCED, PLAN_ACPI_FULL };
 
+enum plan_hypervisor { PLAN_HYPERVISOR_KVM, PLAN_HYPERVISOR_QNX };
+
 struct plan_settings {
     bool is_populated;               /* populate */
     unsigned on_reboot;              /* enum plan_on_reboot */
@@ -52,6 +54,7 @@ struct plan_settings {
     unsigned acpi;                   /* enum plan_acpi */
     uint64_t cores, threads;         /* 0: as in struct topology */
     bool exits_on_halt;              /* exit-on-halt */
+    unsigned hypervisor;             /* enum plan_hypervisor */
     struct smbios_identity identity; /* uuid, manufacturer, product, serial */
 };
 

@@ -11,6 +11,7 @@ static const char *const on_reboot_words[] = {"reset", "exit", NULL};
 static const char *const summary_words[] = {"text", "json", NULL};
 static const char *const on_crash_words[] = {"exit", "reset", NULL};
 static const char *const acpi_words[] = {"auto", "reduced", "full", NULL};
+static const char *const hypervisor_words[] = {"kvm", "qnx", NULL};
 
 static const struct conf_option variables[] = {
     CONF_BOOL("populate", CONF_ANYWHERE, struct plan_settings, is_populated, "off",
@@ -25,6 +26,8 @@ static const struct conf_option variables[] = {
                 "hardware-reduced ACPI, or all of a PC's; auto: as the bootimage needs"),
     CONF_BOOL("exit-on-halt", CONF_ANYWHERE, struct plan_settings, exits_on_halt, "on",
               "a vCPU that halts leaves its host CPU to others, or keeps it"),
+    CONF_CHOICE("hypervisor", CONF_ANYWHERE, struct plan_settings, hypervisor, hypervisor_words,
+                "kvm", "whose name CPUID tells a guest that asks who hosts it"),
     CONF_NUMBER("cores", CONF_ANYWHERE, struct plan_settings, cores, 1, MACHINE_CPUS_MAX, NULL,
                 "cores of a package; otherwise all vCPUs are in one"),
     CONF_NUMBER("threads", CONF_ANYWHERE, struct plan_settings, threads, 1, TOPOLOGY_THREADS_MAX,

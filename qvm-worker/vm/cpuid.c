@@ -25,6 +25,7 @@
 #define LEAF_TOPOLOGY_V2   0x1fu
 #define LEAF_HYPERVISOR    0x40000000u
 #define LEAF_FREQUENCIES   0x40000010u
+#define HYPERVISOR_LEAVES  0x100u /* a hypervisor has so many; another one's may follow */
 #define LEAF_AMD           0x80000000u
 #define LEAF_AMD_FEATURES  0x80000001u
 #define LEAF_AMD_SIZES     0x80000008u
@@ -33,6 +34,11 @@
 #define LEAF_AMD_CORE      0x8000001eu
 #define LEAF_AMD_COUNTERS  0x80000022u
 #define CACHE_LEVEL_SHARED 3u /* what all cores of a package share */
+
+/* "QNXQVMBSQG" */
+#define NAME_QNX_EBX 0x51584e51u
+#define NAME_QNX_ECX 0x53424d56u
+#define NAME_QNX_EDX 0x00004751u
 
 #define VENDOR_AMD_EBX   0x68747541u /* "AuthenticAMD" */
 #define VENDOR_AMD_EDX   0x69746e65u
@@ -283,6 +289,35 @@ static void add_amd_core(struct kvm_cpuid2 *table, const struct topology *cpus)
     }
 }
 
+/* KVM's leaves go to the next place where guests look for a hypervisor, as KVM itself does. The
+ * frequencies stay: they belong to whoever is first. */
+static void show_qnx(struct kvm_cpuid2 *table)
+{
+    uint32_t last = LEAF_HYPERVISOR + HYPERVISOR_LEAVES;
+    struct kvm_cpuid_entry2 *kvm;
+
+    for (uint32_t i = 0; i < table->nent; i++) {
+        struct kvm_cpuid_entry2 *entry = &table->entries[i];
+
+        if (entry->function >= LEAF_HYPERVISOR && entry->function != LEAF_FREQUENCIES &&
+            entry->function < LEAF_HYPERVISOR + HYPERVISOR_LEAVES) {
+            entry->function += HYPERVISOR_LEAVES;
+            last = entry->function > last ? entry->function : last;
+        }
+    }
+    kvm = find(table, LEAF_HYPERVISOR + HYPERVISOR_LEAVES);
+    if (kvm != NULL) {
+        kvm->eax = last;
+    }
+    add_leaf(table, (struct kvm_cpuid_entry2){.function = LEAF_HYPERVISOR,
+                                              .eax = find(table, LEAF_FREQUENCIES) != NULL
+                                                         ? LEAF_FREQUENCIES
+                                                         : LEAF_HYPERVISOR,
+                                              .ebx = NAME_QNX_EBX,
+                                              .ecx = NAME_QNX_ECX,
+                                              .edx = NAME_QNX_EDX});
+}
+
 void cpuid_for_vcpu(struct kvm_cpuid2 *table, const struct cpuid_topology *topology)
 {
     bool with_pcid = has_invpcid(table);
@@ -305,5 +340,8 @@ void cpuid_for_vcpu(struct kvm_cpuid2 *table, const struct cpuid_topology *topol
         add_leaf(table, (struct kvm_cpuid_entry2){.function = LEAF_FREQUENCIES,
                                                   .eax = topology->tsc_khz,
                                                   .ebx = APIC_BUS_KHZ});
+    }
+    if (topology->shows_qnx) {
+        show_qnx(table);
     }
 }

@@ -4,6 +4,7 @@
 #ifndef QVM_WORKER_VM_CPUID_H
 #define QVM_WORKER_VM_CPUID_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "qvm-worker/topology.h"
@@ -17,6 +18,7 @@ struct cpuid_topology {
     struct topology cpus;
     uint32_t apic_id; /* of this one */
     uint32_t tsc_khz; /* 0: not known */
+    bool shows_qnx;   /* leaf 0x4000_0000 names QNX Hypervisor, and KVM's leaves are behind that */
 };
 
 /* Ask KVM what it supports, however many leaves that are. The caller frees *table. */
@@ -27,8 +29,8 @@ struct kvm_cpuid2 *cpuid_copy(const struct kvm_cpuid2 *base);
 
 /* Turn `table` (a fresh cpuid_copy) into what this vCPU shows: APIC id and topology in leaves 1, 4,
  * 0xB, 0x8000_0008, 0x8000_001D and _001E, the hypervisor bit, the TSC deadline timer, the
- * frequencies in 0x4000_0010; without performance counters, nested virtualization, PCID without
- * INVPCID. */
+ * frequencies in 0x4000_0010, KVM's leaves from 0x4000_0100 on where another name is before them;
+ * without performance counters, nested virtualization, PCID without INVPCID. */
 void cpuid_for_vcpu(struct kvm_cpuid2 *table, const struct cpuid_topology *topology);
 
 #endif

@@ -70,6 +70,7 @@ struct vcpu_config {
     struct vm_ahead *ahead;   /* CPUID and vCPU 0's thread, until all are made; NULL: none */
     struct vm *vm;
     const struct topology *topology;
+    bool shows_qnx; /* as in struct cpuid_topology */
     const struct bus *bus;
     const struct kvm_cpuid2 *cpuid; /* as cpuid_create gave it; NULL: ask `ahead` */
     struct vcpu_common *common;     /* vCPU 0 reads the registers */

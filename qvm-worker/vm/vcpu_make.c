@@ -15,7 +15,9 @@
 
 static int set_cpuid(struct vcpu *vcpu, struct err *err)
 {
-    struct cpuid_topology topology = {.cpus = *vcpu->config.topology, .apic_id = vcpu->apic_id};
+    struct cpuid_topology topology = {.cpus = *vcpu->config.topology,
+                                      .apic_id = vcpu->apic_id,
+                                      .shows_qnx = vcpu->config.shows_qnx};
     const struct kvm_cpuid2 *base = vcpu->config.cpuid;
     auto_free struct kvm_cpuid2 *table = NULL;
     int khz = ioctl(vm_fd(vcpu->config.vm), KVM_GET_TSC_KHZ, 0); /* Linux 5.18: of all vCPUs */

@@ -175,6 +175,19 @@ class RunTest(AloneTest):
         self.assertIn(b"20 ticks", qvm.stdout.read())
         self.assertEqual(qvm.wait(10), 0)
 
+    def test_a_guest_that_asks_who_hosts_it_hears_the_name_that_was_set(self):
+        for words, said in (((), b"leaf 0x40000000: 0x40000010 0x4b4d564b 0x564b4d56 0x4d"),
+                            (("set", "hypervisor", "qnx"),
+                             b"leaf 0x40000000: 0x40000010 0x51584e51 0x53424d56 0x4751")):
+            with self.subTest(words):
+                qvm = self.start("@bare.qvmconf", *words, "cmdline",
+                                 "run=cpuid_40000000,cpuid_40000100,poweroff")
+                out = qvm.stdout.read()
+                self.assertIn(said, out)
+                self.assertEqual(b"0x4b4d564b 0x564b4d56 0x4d" in out.split(said)[1],
+                                 len(words) > 0, out)
+                self.assertEqual(qvm.wait(10), 0)
+
     def test_what_is_not_supported_ends_the_vm(self):
         for words, run, said in (
                 ("reference abort", "mem_d0000000",

@@ -36,6 +36,7 @@ static void set_up(uint32_t invpcid)
     add(0xb, 0, 1, 2, 0x100, 99);
     add(0x1f, 0, 1, 2, 0x100, 99);
     add(0x40000000, 0, 0x40000001, 0x4b4d564b, 0x564b4d56, 0x4d);
+    add(0x40000001, 0, 0x1, 0, 0, 0);
     add(0x80000001, 0, 0, 0, BIT(0) | BIT(2) | BIT(23), 0);
     add(0x80000008, 0, 0x3028, 0, 0x703f, 0);
     add(0x8000000a, 0, 1, 0, 0, 0);
@@ -52,9 +53,12 @@ static const struct kvm_cpuid_entry2 *find(uint32_t function, uint32_t index)
     return NULL;
 }
 
+static bool shows_qnx;
+
 static void make(uint32_t cpu_count, uint32_t apic_id, uint32_t tsc_khz)
 {
-    const struct cpuid_topology topology = {{cpu_count, cores, threads}, apic_id, tsc_khz};
+    const struct cpuid_topology topology = {
+        {cpu_count, cores, threads}, apic_id, tsc_khz, shows_qnx};
 
     free(table);
     table = cpuid_copy(base);
@@ -255,8 +259,28 @@ START_TEST(old_host_without_topology_leaf_gets_none)
 }
 END_TEST
 
-UNIT_MAIN("cpuid", hypervisor_and_deadline_timer_are_told, one_cpu_is_no_package_of_many,
-          each_of_three_cpus_has_its_id_everywhere,
+START_TEST(another_name_stands_before_those_of_kvm)
+{
+    set_up(0);
+    shows_qnx = true;
+    make(1, 0, 0);
+    ck_assert_uint_eq(find(0x40000000, 0)->eax, 0x40000000);
+    ck_assert_mem_eq(&find(0x40000000, 0)->ebx, "QNXQVMBSQG\0", 12);
+    ck_assert_uint_eq(find(0x40000100, 0)->eax, 0x40000101);
+    ck_assert_mem_eq(&find(0x40000100, 0)->ebx, "KVMKVMKVM\0\0", 12);
+    ck_assert_ptr_nonnull(find(0x40000101, 0));
+    ck_assert_ptr_null(find(0x40000001, 0));
+    make(1, 0, 2000000);
+    ck_assert_uint_eq(find(0x40000000, 0)->eax, 0x40000010);
+    ck_assert_uint_eq(find(0x40000010, 0)->eax, 2000000);
+    ck_assert_uint_eq(find(0x40000100, 0)->eax, 0x40000101);
+    shows_qnx = false;
+    tear_down();
+}
+END_TEST
+
+UNIT_MAIN("cpuid", another_name_stands_before_those_of_kvm, hypervisor_and_deadline_timer_are_told,
+          one_cpu_is_no_package_of_many, each_of_three_cpus_has_its_id_everywhere,
           cores_of_two_packages_have_their_threads_everywhere,
           threads_are_told_on_a_host_of_amds_that_has_none,
           ids_have_gaps_where_a_level_is_no_power_of_two,

@@ -232,6 +232,22 @@ static void command_msr(const char *arguments)
     print("register 0x%x: 0x%x\n", number, msr_read((uint32_t)number));
 }
 
+static void command_cpuid(const char *arguments)
+{
+    uint64_t leaf;
+    uint32_t a, b, c = 0, d;
+
+    if (!text_number(arguments, 16, &leaf, NULL) || leaf > UINT32_MAX) {
+        print("not a leaf: 0 to ffffffff\n");
+        return;
+    }
+    a = (uint32_t)leaf;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    print("leaf 0x%x: 0x%x", leaf, (uint64_t)a);
+    print(" 0x%x 0x%x", (uint64_t)b, (uint64_t)c);
+    print(" 0x%x\n", (uint64_t)d);
+}
+
 static void command_echo(const char *arguments)
 {
     print("%s\n", arguments);
@@ -277,6 +293,7 @@ static const struct command commands[] = {
     {"storm", virtio_command_storm, "ADDRESS GSI SEED ROUNDS: nonsense for a virtio device"},
     {"out", command_out, "PORT VALUE: write a byte (hex)"},
     {"msr", command_msr, "NUMBER: read a model-specific register (hex)"},
+    {"cpuid", command_cpuid, "LEAF: what CPUID tells (hex)"},
     {"echo", command_echo, "TEXT: print it"},
     {"time", command_time, "date and time of the CMOS clock"},
     {"entry", command_entry, "how it was entered, and its modules"},
