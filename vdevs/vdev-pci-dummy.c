@@ -180,9 +180,11 @@ static int set_option(struct dummy *dummy, const struct vdev_value *value)
         dummy->is_test = value->boolean;
         return 0;
     default:
-        return dummy->host->fail(dummy->slot, value,
-                                 "'clone' is not supported: give what the guest is to find with "
-                                 "'reg' and 'bar'");
+        return dummy->host->fail(
+            dummy->slot, value,
+            "'clone' is not supported: a vdev cannot read the registers of a function "
+            "of the host; give them with 'reg' and 'bar' ('lspci -nv' tells "
+            "them)");
     }
 }
 

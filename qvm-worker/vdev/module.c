@@ -396,6 +396,10 @@ void vdev_host_offer_options(const struct vdev_host *host, const char *module,
     for (uint32_t i = 0; loaded != NULL && i < loaded->option_count; i++) {
         conf_nearest_offer(nearest, loaded->module.options[i].name);
     }
+    if (loaded != NULL && loaded->hostdev_option != UINT32_MAX) {
+        conf_nearest_offer(nearest, "batch");
+        conf_nearest_offer(nearest, "delayed");
+    }
 }
 
 int vdev_host_option_arguments(const struct vdev_host *host, const char *module, const char *word)

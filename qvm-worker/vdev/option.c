@@ -327,7 +327,8 @@ int vdev_host_refused_arguments(const char *word, const char **why)
         const char *why;
     } words[] = {
         {"sched", 1,
-         "what comes in for it is handled on the qvm's control thread, which all share"},
+         "real-time priorities are given to vCPUs alone, by qvm as by qvmd; the threads of vdevs "
+         "run as those of any process"},
         {"hostvector", 1, "no process of Linux is told of interrupts by their vector"},
         {"delayed", 1, "it is for vdevs with a stream; have a disk there when the VM starts"},
         {"legacy", 0,

@@ -133,8 +133,9 @@ static const struct {
     {"log", "info", "nowhere",
      "g:10: 'nowhere' is no destination: stdout stderr slog syslog journal none"},
     {"sched", "10", NULL,
-     "g:10: 'sched' of a vdev is not supported: what comes in for it is handled on the qvm's "
-     "control thread, which all share"},
+     "g:10: 'sched' of a vdev is not supported: real-time priorities are given to vCPUs alone, by "
+     "qvm "
+     "as by qvmd; the threads of vdevs run as those of any process"},
     {"hostvector", "33", NULL,
      "g:10: 'hostvector' of a vdev is not supported: no process of Linux is told of interrupts by "
      "their vector"},
