@@ -240,11 +240,11 @@ static int act(struct alone *alone, const char *const *words, size_t count, cons
 
 /* A sentence for people: FILE:LINE comes first. Who started it is told, whatever `logger` says of
  * the VM's lines. */
-static void tell_why(const struct plan *plan, const struct err *err)
+static void tell_why(const struct life *life, const struct err *err)
 {
-    bool is_told =
-        !plan->log.is_given ||
-        ((plan->log.to[PLAN_LOG_STDERR] | plan->log.to[PLAN_LOG_STDOUT]) & LOG_BIT(LOG_fatal)) != 0;
+    const struct plan_log *log = &life->plan.log;
+    bool is_told = !life->has_loggers || ((log->to[PLAN_LOG_STDERR] | log->to[PLAN_LOG_STDOUT]) &
+                                          LOG_BIT(LOG_fatal)) != 0;
 
     log_line(LOG_fatal, "%s", err->msg);
     if (!is_told) {
@@ -268,7 +268,7 @@ int alone_main(const char *const *words, size_t count, const char *const *env)
     terminal_destroy(alone.terminal);
     end = *life_end(&alone.life);
     if (r != 0) {
-        tell_why(&alone.life.plan, &err);
+        tell_why(&alone.life, &err);
     } else if (end.reason != REASON_none) {
         log_info("run: ended reason=%s status=%d message=\"%s\"",
                  words_name(&words_reason, (int)end.reason), end.status, end.message);

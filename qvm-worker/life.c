@@ -42,6 +42,7 @@ int life_plan(struct life *life, struct err *err)
     r = plan_read(&life->plan, life->sources.parts, life->sources.count, &life->host, life->vdevs,
                   err);
     if (r == 0 && log->is_given) {
+        life->has_loggers = true;
         log_to(STDERR_FILENO, log->to[PLAN_LOG_STDERR], false);
         log_also_to(STDOUT_FILENO, log->to[PLAN_LOG_STDOUT]);
     }

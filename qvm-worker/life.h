@@ -29,6 +29,7 @@ struct life {
     struct plan_partition *partitions; /* likewise */
     struct conf_regions regions;       /* of `host`, where they are known */
     struct plan plan;
+    bool has_loggers; /* those of the plan: before, lines go to stderr */
     struct signals *signals;
     struct run *run;
     struct exit_record end; /* until there is a run; then see life_end */

@@ -242,6 +242,13 @@ class WordsTest(AloneTest):
             if not name.startswith("OF_VDEV"):
                 self.assertIn(f".It {status}\n", text)
 
+    def test_why_nothing_runs_is_said_once_whatever_the_loggers(self):
+        for logger in ("error stderr", "error,warn syslog", "fatal stdout", "fatal none"):
+            with self.subTest(logger):
+                done = self.run_qvm("system", "a", "logger", *logger.split(), "ram", "5000")
+                self.assertEqual((done.stdout + done.stderr).count(b"not 5000"), 1, done)
+                self.assertEqual(done.returncode, 65)
+
     def test_usage_help_and_version(self):
         self.assertEqual(self.run_qvm().returncode, 65)
         self.assertIn(b"usage: qvm", self.run_qvm("--help").stdout)
