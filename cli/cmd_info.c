@@ -101,6 +101,7 @@ static const struct report_row info_rows[] = {
     {"store", TEXT(store)},
     {"degraded", TEXT(degraded)},
     {"kvm", TEXT(kvm)},
+    {"vhost-net", TEXT(vhost)},
     {"guests", COUNT(guests)},
     {"with a process", COUNT(live)},
     {"last event", COUNT(last_event)},

@@ -70,6 +70,10 @@ static void hand_out(struct run *run, int *fds)
             vdev_host_grant_queue(run->spec.vdevs, need->device, j,
                                   take_fd(&fds[PLAN_FD_QUEUE(need->queue + j - 1)]));
         }
+        for (uint32_t j = 0; need->vhost != NULL && (j == 0 || j < need->amount); j++) {
+            vdev_host_grant_back_end(run->spec.vdevs, need->device, j,
+                                     take_fd(&fds[PLAN_FD_VHOST(need->back_end + j)]));
+        }
     }
 }
 

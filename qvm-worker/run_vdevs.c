@@ -209,6 +209,7 @@ static int on_io_thread(void *context, enum vdev_host_thread kind, struct err *e
         [VDEV_HOST_THREAD_PLAIN] = LOCKDOWN_IO,
         [VDEV_HOST_THREAD_BACKEND] = LOCKDOWN_IO_BACKEND,
         [VDEV_HOST_THREAD_SOCKETS] = LOCKDOWN_IO_SOCKETS,
+        [VDEV_HOST_THREAD_VHOST] = LOCKDOWN_IO_VHOST,
     };
 
     (void)context;

@@ -31,7 +31,15 @@
      VIRTIO_BIT(F_HOST_ECN))
 #define FEATURES_MAX UINT64_C(0xffffff) /* those of a device type, 6 */
 
-enum option { OPTION_TAP, OPTION_PEER, OPTION_MAC, OPTION_PEERFEATS, OPTION_QUEUES, OPTION_USER };
+enum option {
+    OPTION_TAP,
+    OPTION_PEER,
+    OPTION_MAC,
+    OPTION_PEERFEATS,
+    OPTION_QUEUES,
+    OPTION_USER,
+    OPTION_VHOST
+};
 
 static const struct vdev_option options[] = {
     [OPTION_TAP] = {.name = "tap",
@@ -57,6 +65,11 @@ static const struct vdev_option options[] = {
     [OPTION_USER] = {.name = "user",
                      .kind = VDEV_OPTION_USER,
                      .doc = "connect as a program of the owner's would: by passt"},
+    [OPTION_VHOST] = {.name = "vhost",
+                      .kind = VDEV_OPTION_VHOST,
+                      .fallback = "auto",
+                      .doc =
+                          "on, off, auto (where it can): the host's kernel moves a tap's frames"},
     VIRTIO_OPTIONS,
     VIRTIO_LEGACY_OPTION,
     {.name = NULL},
@@ -68,8 +81,13 @@ static void net_kick(void *device, uint32_t queue)
 {
     struct net *net = device;
 
+    if (net->is_stopping) {
+        return;
+    }
     if (queue == net_control_queue(net)) {
         net_control(net);
+    } else if (net->is_kernel) {
+        return; /* it heard that itself, or will look */
     } else if (queue % 2 == 0) {
         net_receive_queue(net, queue);
     } else {
@@ -109,6 +127,13 @@ static void net_event(void *device, uint32_t event)
     struct net *net = device;
     uint32_t lane = event - EVENT_NETWORK;
 
+    if (event >= EVENT_KERNEL) {
+        net_kernel_event(net, event);
+        return;
+    }
+    if (net->is_kernel) {
+        return; /* of before it began */
+    }
     if (lane >= net->lane_count) {
         return; /* no event of ours */
     }
@@ -124,6 +149,7 @@ static void net_stop(void *device, uint32_t queue)
 {
     struct net *net = device;
 
+    net_kernel_rest(net); /* all of them: a driver stops none alone while it does that */
     if (queue == net_control_queue(net)) {
         return; /* it keeps nothing */
     }
@@ -167,6 +193,33 @@ static void net_timer(void *device, uint32_t timer)
     net_send_late(device);
 }
 
+/* ---- the kernel's part ---- */
+
+static void net_start(void *device)
+{
+    net_kernel_start(device);
+}
+
+/* While its queues stop, the driver has nothing to write. */
+static void net_write(void *device, uint32_t region, uint64_t offset, uint32_t size, uint64_t value)
+{
+    const struct net *net = device;
+
+    if (!net->is_stopping) {
+        virtio_write(device, region, offset, size, value);
+    }
+}
+
+static void net_config_cap_write(void *device, uint32_t cap, uint32_t offset, uint32_t size,
+                                 uint32_t value)
+{
+    const struct net *net = device;
+
+    if (!net->is_stopping) {
+        virtio_config_cap_write(device, cap, offset, size, value);
+    }
+}
+
 static const struct virtio_type type = {
     .id = TYPE_NET,
     .class_code = 0x020000, /* Ethernet controller */
@@ -176,6 +229,8 @@ static const struct virtio_type type = {
     .event = net_event,
     .stop = net_stop,
     .reset = net_forget,
+    .start = net_start,
+    .restored = net_start,
 };
 
 /* ---- the device ---- */
@@ -243,6 +298,7 @@ static int set_up(struct net *net, const struct vdev_services *host, struct vdev
                   const struct vdev_config *config)
 {
     uint64_t features = FEATURES, left = 0;
+    uint32_t config_size;
     int r = 0;
 
     net_mac_make(net->mac, config->system, config->name);
@@ -269,9 +325,11 @@ static int set_up(struct net *net, const struct vdev_services *host, struct vdev
     net->config.status = host->network_is_up(slot) ? S_LINK_UP : 0;
     net->active_count = 1;
     net_filter_reset(&net->filter);
-    return virtio_init(&net->virtio, &net->type, host, slot, config, features, &net->config,
-                       (features & VIRTIO_BIT(F_MQ)) != 0 ? sizeof(net->config)
-                                                          : offsetof(struct net_config, pairs_max));
+    config_size = (features & VIRTIO_BIT(F_MQ)) != 0 ? sizeof(net->config)
+                                                     : offsetof(struct net_config, pairs_max);
+    r = virtio_init(&net->virtio, &net->type, host, slot, config, features, &net->config,
+                    config_size);
+    return r == 0 ? net_kernel_create(net) : r;
 }
 
 static int net_create(const struct vdev_services *host, struct vdev_slot *slot,
@@ -314,6 +372,10 @@ static void net_state(void *device, vdev_state_fn add, void *context)
                    mac[3], mac[4], mac[5]);
     add(context, "mac", text);
     add(context, "link", net_is_up(net) ? "up" : "down");
+    add(context, "back-end",
+        net->is_kernel    ? "vhost-net"
+        : net->has_kernel ? "vhost-net, at rest"
+                          : "qvm");
     (void)snprintf(text, sizeof(text), "%u of %u", net_pairs(net), net->pair_count);
     add(context, "pairs", text);
     for (uint32_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
@@ -340,8 +402,10 @@ static const struct vdev_field fields[] = {
 static int net_save(void *device)
 {
     struct net *net = device;
-    int r = virtio_save(device);
+    int r;
 
+    net_kernel_look(net);
+    r = virtio_save(device);
     return r == 0 ? vdev_put_fields(net->virtio.host, net->virtio.slot, fields, 0, net) : r;
 }
 
@@ -360,8 +424,19 @@ static int net_restore(void *device)
 }
 
 static const struct vdev_ops ops = {
-    VIRTIO_OPS_ACCESS,    .reset = virtio_reset, .save = net_save,   .restore = net_restore,
-    .create = net_create, .destroy = free,       .timer = net_timer, .state = net_state,
+    .size = sizeof(struct vdev_ops),
+    .read = virtio_read,
+    .write = net_write,
+    .event = virtio_event,
+    .config_read = virtio_config_cap_read,
+    .config_write = net_config_cap_write,
+    .reset = virtio_reset,
+    .save = net_save,
+    .restore = net_restore,
+    .create = net_create,
+    .destroy = free,
+    .timer = net_timer,
+    .state = net_state,
 };
 
 static const struct vdev_module module = {

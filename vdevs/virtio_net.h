@@ -1,5 +1,6 @@
 /* A network card, inside: vdev-virtio-net.c sets it up; its two directions are in
- * virtio_net_send.c and virtio_net_receive.c, what its driver commands in virtio_net_control.c. */
+ * virtio_net_send.c and virtio_net_receive.c, what its driver commands in virtio_net_control.c,
+ * what the host's kernel does for it in virtio_net_kernel.c. */
 #ifndef QVM_VDEVS_VIRTIO_NET_H
 #define QVM_VDEVS_VIRTIO_NET_H
 
@@ -17,6 +18,7 @@
 #define QUEUE_RECEIVE(n)  (2 * (n)) /* of pair number n */
 #define QUEUE_TRANSMIT(n) (2 * (n) + 1)
 #define EVENT_NETWORK     32u /* of the first lane, beside the queues' own */
+#define EVENT_KERNEL      40u /* of the first queue that the kernel works off: vdev_tap_services */
 
 /* 5.1.3 */
 #define F_CSUM          0u
@@ -80,6 +82,11 @@ struct net {
     uint64_t out_frames, out_bytes, out_dropped;
     uint64_t link_changes;
 
+    bool has_kernel, is_kernel; /* the host's kernel works the queues off: it can; it does */
+    bool is_stopping;           /* that is to end, and the lock was let go of */
+    uint32_t kernel_pairs;
+    int vectors[QUEUES_MAX]; /* event descriptors of its interrupts; -1: none */
+
     uint32_t pair_count;   /* that are offered */
     uint32_t active_count; /* that the driver uses, by its command: 5.1.6.5.5 */
     uint32_t lane_count;
@@ -133,6 +140,15 @@ void net_send_stop(struct net *net, uint32_t lane);
 void net_receive(struct net *net, uint32_t lane);
 void net_receive_queue(struct net *net, uint32_t queue);
 void net_receive_stop(struct net *net, uint32_t queue);
+
+/* The kernel's part: find out whether it has one (0, or what fail() returned); have it begin, if
+ * the driver is ready; have it rest; see how far it is, while the device is held; an event of its.
+ */
+int net_kernel_create(struct net *net);
+void net_kernel_start(struct net *net);
+void net_kernel_rest(struct net *net);
+void net_kernel_look(struct net *net);
+void net_kernel_event(struct net *net, uint32_t event);
 
 /* Do what the driver commands. */
 void net_control(struct net *net);

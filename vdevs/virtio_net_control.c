@@ -90,7 +90,9 @@ static bool set_pairs(struct net *net, const struct virtq_chain *chain)
     if (!read_rest(chain, &count, sizeof(count)) || count < 1 || count > net->pair_count) {
         return false;
     }
+    net_kernel_rest(net); /* it begins anew with as many */
     net->active_count = count;
+    net_kernel_start(net);
     for (uint32_t i = 0; i < net->lane_count; i++) {
         net->virtio.host->ring(net->virtio.slot, EVENT_NETWORK + i);
     }
@@ -135,6 +137,7 @@ void net_control(struct net *net)
 
         if (chain.read_size < sizeof(struct command) || chain.write_size < sizeof(answer)) {
             virtio_need_reset(&net->virtio); /* nobody could be told */
+            net_kernel_rest(net);
             return;
         }
         answer = do_command(net, &chain) ? ANSWER_OK : ANSWER_ERR;

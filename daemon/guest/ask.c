@@ -57,6 +57,9 @@ int guest_ask_copy(struct guest_ask *ask, const struct msg_ask *packet, struct e
                               .is_readable = from->is_readable,
                               .fd = -1,
                               .other_fd = -1};
+        to->vhost = from->vhost == NULL              ? HAND_VHOST_OFF
+                    : strcmp(from->vhost, "on") == 0 ? HAND_VHOST_ON
+                                                     : HAND_VHOST_AUTO;
         ask->count++;
         if (to->id == NULL || to->where == NULL) {
             return err_set(err, -ENOMEM, "out of memory");

@@ -32,8 +32,8 @@ static void on_passed(void *data, struct hand_result *result)
     }
 }
 
-#define DEVICE_FDS 3              /* container, group, device */
-#define FDS_MAX    TAP_QUEUES_MAX /* of one item: most are a tap's */
+#define DEVICE_FDS 3                    /* container, group, device */
+#define FDS_MAX    (2 * TAP_QUEUES_MAX) /* of one item: most are a tap's */
 
 /* What is granted by this item, and which descriptors of the hand's come along. */
 static struct msg_granted grant_one(const struct wanted *item, size_t index, size_t *files,
@@ -51,11 +51,14 @@ static struct msg_granted grant_one(const struct wanted *item, size_t index, siz
         return granted;
     }
     files[(*file_count)++] = item->file;
-    if (guest_asks_tap(item) && item->amount > 1) {
-        for (int64_t i = 1; i < item->amount; i++) {
+    if (guest_asks_tap(item)) {
+        int64_t queues = item->amount > 1 ? item->amount : 1;
+        int64_t count = item->has_vhost ? 2 * queues : queues;
+
+        for (int64_t i = 1; i < count; i++) {
             files[(*file_count)++] = item->file + (size_t)i;
         }
-        granted.descriptors = item->amount;
+        granted.descriptors = count > 1 ? count : 0;
     }
     return granted;
 }

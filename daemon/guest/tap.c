@@ -95,6 +95,10 @@ static void on_made(void *data, struct hand_result *result)
             item->is_kept = true;
             item->file = file;
             file += queues_of(item);
+            if (item->vhost != HAND_VHOST_OFF && file < result->count) {
+                item->has_vhost = result->files[file].size != HAND_NO_VHOST;
+                file += queues_of(item);
+            }
         }
     }
     ask->on_taken(guest, bad, result->keeper, &result->err);
@@ -112,7 +116,8 @@ int guest_taps_take(struct guest *guest,
 
     for (size_t i = 0; i < ask->count && count < TAPS_MAX; i++) {
         if (guest_asks_tap(&ask->items[i])) {
-            taps[count++] = (struct hand_tap){words_of(&ask->items[i]), queues_of(&ask->items[i])};
+            taps[count++] = (struct hand_tap){words_of(&ask->items[i]), queues_of(&ask->items[i]),
+                                              ask->items[i].vhost};
         }
     }
     if (count == 0) {

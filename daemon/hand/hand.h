@@ -45,6 +45,10 @@ size_t hands_stuck(const struct hands *hands);
 /* Forget a hand whose callback was not called yet: it is killed, and never will be called. */
 void hand_cancel(struct hand *hand);
 
+/* Whether a tap comes with the kernel's back end (proto/base/vhost_net.h) for each of its queues:
+ * AUTO: where the host has one. */
+enum hand_vhost { HAND_VHOST_OFF, HAND_VHOST_AUTO, HAND_VHOST_ON };
+
 struct hand_file {
     const char *path;  /* absolute */
     const char *where; /* FILE:LINE, put before messages; NULL: none */
@@ -55,6 +59,7 @@ struct hand_file {
     bool is_kept;     /* of a socket: qvmd never has its descriptor, which is for hand_pass() */
     bool is_listener; /* a Unix socket that is made there (proto/base/listener.h); it is_kept */
     size_t queues;    /* hand_open_taps(): of the first of a tap's queues: how many it has */
+    enum hand_vhost vhost; /* and whether as many back ends of the kernel's follow them */
     bool is_stream; /* false: a regular file or block device; true: character device, FIFO, file */
 };
 
@@ -133,10 +138,14 @@ int hand_remove_listener(struct hands *hands, uid_t owner, const char *path, uns
 struct hand_tap {
     const char *words; /* NAME or NAME,BRIDGE */
     size_t queues;     /* 1 to TAP_QUEUES_MAX */
+    enum hand_vhost vhost;
 };
 
+#define HAND_NO_VHOST (-1)
+
 /* Open taps with the right that this takes and no other; the result's files are the queues of the
- * first, then those of the next; all of them are kept, for hand_pass(), since the last close of a
+ * first, unless `vhost` is off the back ends for them (of size HAND_NO_VHOST each: there is none),
+ * then those of the next; all of them are kept, for hand_pass(), since the last close of a
  * tap waits until the kernel has removed it. A tap that is in use is waited for some seconds. `bad`
  * is the index of the tap that failed; errors as of tap_open(), and -EPERM: qvmd has no right to
  * taps. */

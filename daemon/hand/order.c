@@ -135,13 +135,17 @@ int hand_open_taps(struct hands *hands, const struct hand_tap *taps, size_t coun
     size_t file_count = 0;
 
     for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < taps[i].queues; j++) {
+        size_t places = taps[i].queues * (taps[i].vhost != HAND_VHOST_OFF ? 2 : 1);
+
+        for (size_t j = 0; j < places; j++) {
             if (file_count == HAND_FILES_MAX) {
                 return err_set(err, -EMSGSIZE, "a hand opens at most %d queues of taps",
                                HAND_FILES_MAX);
             }
             files[file_count++] =
-                (struct hand_file){.path = taps[i].words, .queues = j == 0 ? taps[i].queues : 0};
+                (struct hand_file){.path = taps[i].words,
+                                   .queues = j == 0 ? taps[i].queues : 0,
+                                   .vhost = j == 0 ? taps[i].vhost : HAND_VHOST_OFF};
         }
     }
     made = hand_make(hands, geteuid(), files, file_count, deadline_ms, on_done, data);

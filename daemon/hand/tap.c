@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "proto/base/tap.h"
+#include "proto/base/vhost_net.h"
 
 #define BIT(capability)  (UINT32_C(1) << (capability))
 #define LOOK_AGAIN       (20 * 1000 * 1000) /* ns, at a tap that is in use */
@@ -50,19 +51,47 @@ static int open_soon(const char *words, size_t queues, int *fds, struct err *err
     return r;
 }
 
+/* One tap with all that belongs to it, from `kept` on. `*places` is how many descriptors that may
+ * be; of these, from `*missing` on there are none. */
+static int open_one(const struct hand_file *file, int *kept, size_t *places, size_t *missing,
+                    struct err *err)
+{
+    size_t queues = file->queues;
+    int r = open_soon(file->path, queues, kept, err);
+
+    *places = file->vhost != HAND_VHOST_OFF ? 2 * queues : queues;
+    *missing = *places;
+    if (r != 0 || file->vhost == HAND_VHOST_OFF) {
+        return r;
+    }
+    r = vhost_net_open(queues, kept + queues, err);
+    if (r != 0 && file->vhost == HAND_VHOST_AUTO) {
+        for (size_t i = queues; i < *places; i++) {
+            kept[i] = -1;
+        }
+        *missing = queues;
+        *err = (struct err){0};
+        return 0;
+    }
+    return r;
+}
+
 /* The last close of a tap waits until the kernel has taken the device apart, so it stays here. */
 int hand_open_all_taps(const struct hand_order *order, int *kept, struct hand_packet *end)
 {
-    const struct hand_packet packet = {.is_kept = true};
     int r = geteuid() == 0 ? keep_one_right(&end->err) : 0;
-    size_t tap = 0;
+    size_t tap = 0, first = 0, places = 0, missing = 0;
 
     r = r == 0 ? hand_confine_taps(&end->err) : r;
     for (size_t i = 0; r == 0 && i < order->count; i++) {
+        struct hand_packet packet = {.is_kept = true};
+
         if (order->files[i].queues > 0) {
             end->bad = tap++;
-            r = open_soon(order->files[i].path, order->files[i].queues, &kept[i], &end->err);
+            first = i;
+            r = open_one(&order->files[i], &kept[i], &places, &missing, &end->err);
         }
+        packet.size = i - first < missing ? 0 : HAND_NO_VHOST;
         if (r == 0) {
             r = hand_tell(&packet, -1);
             r = r == 0 ? 0 : err_sys(&end->err, r, "a hand cannot tell what it opened");

@@ -13,6 +13,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/base/lend.h"
+#include "proto/base/vhost_net.h"
 
 void op_discover(struct ops *ops, struct reply *reply, const void *params)
 {
@@ -110,6 +111,9 @@ void op_info(struct ops *ops, struct reply *reply, const void *params)
     kvm.msg[0] = '\0';
     info.kvm = kvm_open(KVM_DEVICE, &kvm_fd, &kvm) == 0 ? lend("ok") : kvm.msg;
     kvm.msg[255] = '\0'; /* as long as the member may be */
+    info.vhost = access(VHOST_NET_DEVICE, R_OK | W_OK) == 0
+                     ? lend("ok")
+                     : lend("there is no " VHOST_NET_DEVICE ", or no right to it");
     if (ops_pools(ops, pools, &info.pools_count, &err) < 0 ||
         ops_quotas(ops, reply, &info, &err) < 0) {
         reply_error(reply, &err);

@@ -38,6 +38,7 @@ static void fill(const struct plan_need *need, struct msg_resource *item)
     };
     if (need->kind == RESOURCE_network) {
         item->vdev = lend(need->device->device);
+        item->vhost = need->vhost != NULL ? lend(need->vhost) : NULL;
     }
 }
 
@@ -88,7 +89,8 @@ void ask_fini(struct ask *ask)
 #define DEVICE_FDS 3u /* container, group, device: VFIO's */
 #define CABLE_FDS  2u /* our end, the other */
 
-/* How many descriptors of the packet belong to it, as it says. */
+/* How many descriptors of the packet belong to it, as it says. A tap's are its queues, and behind
+ * them the kernel's back ends, if those were asked for and the host has them. */
 static size_t count_fds(const struct msg_granted *item)
 {
     if (!item->has_descriptor) {
@@ -97,16 +99,18 @@ static size_t count_fds(const struct msg_granted *item)
     return item->descriptors != 0 ? (size_t)item->descriptors : 1;
 }
 
-static size_t count_wanted(const struct plan_need *need)
+static size_t count_wanted(const struct plan_need *need, size_t given)
 {
+    size_t queues = need->amount > 1 ? (size_t)need->amount : 1;
+
     if (need->kind == RESOURCE_device) {
         return DEVICE_FDS;
     }
     if (need->is_cable) {
         return CABLE_FDS;
     }
-    if (need->kind == RESOURCE_network && need->amount > 1) {
-        return (size_t)need->amount;
+    if (need->kind == RESOURCE_network) {
+        return need->vhost != NULL && given == 2 * queues ? given : queues;
     }
     return resource_has_descriptor(need->kind) ? 1 : 0;
 }
@@ -114,14 +118,15 @@ static size_t count_wanted(const struct plan_need *need)
 static int take_item(struct ask *ask, const struct msg_granted *item, int *fds, size_t fd_count,
                      size_t *next_fd, struct err *err)
 {
-    size_t i = (size_t)item->item, wanted;
+    size_t i = (size_t)item->item, wanted, queues;
     const struct plan_need *need;
 
     if (i >= ask->plan->need_count || ask->is_granted[i]) {
         return err_set(err, -EPROTO, "item %zu of the grant was not asked for", i);
     }
     need = &ask->plan->needs[i];
-    wanted = count_wanted(need);
+    wanted = count_wanted(need, count_fds(item));
+    queues = need->amount > 1 ? (size_t)need->amount : 1;
     if (wanted != count_fds(item) || wanted > fd_count - *next_fd) {
         return err_set(err, -EPROTO, "'%s' was granted %s its descriptor", need->id,
                        wanted != 0 ? "without" : "with what is not");
@@ -136,8 +141,11 @@ static int take_item(struct ask *ask, const struct msg_granted *item, int *fds, 
     if (need->is_cable) {
         ask->fds[PLAN_FD_FAR(need->cable)] = take_fd(&fds[(*next_fd)++]);
     } else if (need->kind == RESOURCE_network) {
-        for (uint32_t j = 0; j + 1 < wanted; j++) {
+        for (uint32_t j = 0; j + 1 < queues; j++) {
             ask->fds[PLAN_FD_QUEUE(need->queue + j)] = take_fd(&fds[(*next_fd)++]);
+        }
+        for (uint32_t j = 0; queues + j < wanted; j++) {
+            ask->fds[PLAN_FD_VHOST(need->back_end + j)] = take_fd(&fds[(*next_fd)++]);
         }
     }
     ask->is_granted[i] = true;

@@ -15,6 +15,7 @@
 #include "proto/base/file_lock.h"
 #include "proto/base/log.h"
 #include "proto/base/tap.h"
+#include "proto/base/vhost_net.h"
 #include "qvm-worker/control/command.h"
 #include "qvm-worker/control/delayed.h"
 #include "qvm-worker/control/listen.h"
@@ -163,7 +164,18 @@ static int open_network(const struct plan_need *need, int *fds, int *fd, struct 
     for (uint32_t i = 0; i + 1 < queues; i++) {
         fds[PLAN_FD_QUEUE(need->queue + i)] = taps[i + 1];
     }
-    return 0;
+    if (need->vhost == NULL) {
+        return 0;
+    }
+    r = vhost_net_open(queues, &fds[PLAN_FD_VHOST(need->back_end)], err);
+    if (r != 0 && need->device->vhost == VDEV_HOST_VHOST_AUTO) {
+        *err = (struct err){0};
+        return 0;
+    }
+    if (r != 0) {
+        (void)err_prefix(err, "%s: ", need->where);
+    }
+    return r;
 }
 
 static int open_socket(const struct plan_need *need, int *fd, struct err *err)

@@ -7,13 +7,16 @@
  * control thread may make those of LIST_PASS as well, and the control thread those of
  * LIST_CONTROL_PASS; where memory is shared with other guests, those of LIST_SHARE, and the control
  * thread those of LIST_CONTROL_SHARE; an I/O thread whose device has a back end outside, those of
- * LIST_BACKEND, one that programs of the host connect to, those of LIST_SOCKETS. A process that has
+ * LIST_BACKEND, one that programs of the host connect to, those of LIST_SOCKETS, one whose queues
+ * the kernel works off, those of LIST_VHOST. A process that has
  * ports of the host may make those of LIST_PORTS and no others. What is in no list kills the
  * process. EPERM answers calls that libraries make and do without; a reason stands beside each. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/vfio.h>
+#include <linux/vhost.h>
 #include <seccomp.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,6 +47,7 @@ enum list {
     LIST_CONTROL_SHARE,
     LIST_BACKEND,
     LIST_SOCKETS,
+    LIST_VHOST,
     LIST_PORTS
 };
 #define KIND(list) (1u << LIST_##list)
@@ -181,6 +185,21 @@ static const struct rule rules[] = {
     ALLOW_BITS_2(SOCKETS, recvfrom, 3, ALL_BITS, MSG_DONTWAIT, 4, ALL_BITS, 0),
     ALLOW(SOCKETS, shutdown),
     ALLOW(SOCKETS, close),
+
+    /* the kernel works queues off: where they are, what they are, and from where to where. What
+     * memory it has for that was said before, as was whose it is */
+    IOCTL(VHOST, VHOST_SET_FEATURES),
+    IOCTL(VHOST, VHOST_SET_VRING_NUM),
+    IOCTL(VHOST, VHOST_SET_VRING_ADDR),
+    IOCTL(VHOST, VHOST_SET_VRING_BASE),
+    IOCTL(VHOST, VHOST_GET_VRING_BASE),
+    IOCTL(VHOST, VHOST_SET_VRING_KICK),
+    IOCTL(VHOST, VHOST_SET_VRING_CALL),
+    IOCTL(VHOST, VHOST_SET_VRING_ERR),
+    IOCTL(VHOST, VHOST_NET_SET_BACKEND),
+    IOCTL(VHOST, TUNSETOFFLOAD), /* what the driver leaves to the tap, or cannot take */
+    IOCTL(VHOST, TUNSETQUEUE),   /* which of its queues take part */
+    ALLOW_IF(VHOST, epoll_ctl, 1, EPOLL_CTL_MOD), /* who hears doorbells: the kernel, or we */
 
     /* the process that has ports of the host: requests come and answers go, and that is all */
     ALLOW(PORTS, read),
@@ -326,6 +345,7 @@ int main(void)
          control | KIND(PASS) | KIND(CONTROL_PASS) | KIND(CONTROL_SHARE)},
         {"lockdown_io_backend_code", KIND(BOTH) | KIND(IO) | KIND(BACKEND)},
         {"lockdown_io_sockets_code", KIND(BOTH) | KIND(IO) | KIND(SOCKETS)},
+        {"lockdown_io_vhost_code", KIND(BOTH) | KIND(IO) | KIND(VHOST)},
         {"lockdown_ports_code", KIND(PORTS)},
     };
     int r = 0;

@@ -22,6 +22,7 @@ _Static_assert(ARRAY_LEN(lockdown_vcpu_code) <= CODE_MAX, "filter of vCPUs too l
 _Static_assert(ARRAY_LEN(lockdown_io_code) <= CODE_MAX, "filter of I/O threads too long");
 _Static_assert(ARRAY_LEN(lockdown_io_backend_code) <= CODE_MAX, "filter of those with back ends");
 _Static_assert(ARRAY_LEN(lockdown_io_sockets_code) <= CODE_MAX, "filter of those with sockets");
+_Static_assert(ARRAY_LEN(lockdown_io_vhost_code) <= CODE_MAX, "filter of those with the kernel");
 _Static_assert(ARRAY_LEN(lockdown_control_code) <= CODE_MAX, "filter of the control thread");
 _Static_assert(ARRAY_LEN(lockdown_vcpu_pass_code) <= CODE_MAX, "filter of vCPUs with devices");
 _Static_assert(ARRAY_LEN(lockdown_control_pass_code) <= CODE_MAX, "filter of control with devices");
@@ -42,6 +43,7 @@ static const struct {
     [LOCKDOWN_CONTROL_BOTH] = {lockdown_control_both_code, ARRAY_LEN(lockdown_control_both_code)},
     [LOCKDOWN_IO_BACKEND] = {lockdown_io_backend_code, ARRAY_LEN(lockdown_io_backend_code)},
     [LOCKDOWN_IO_SOCKETS] = {lockdown_io_sockets_code, ARRAY_LEN(lockdown_io_sockets_code)},
+    [LOCKDOWN_IO_VHOST] = {lockdown_io_vhost_code, ARRAY_LEN(lockdown_io_vhost_code)},
     [LOCKDOWN_PORTS] = {lockdown_ports_code, ARRAY_LEN(lockdown_ports_code)},
 };
 

@@ -31,7 +31,8 @@ enum lockdown_kind {
     LOCKDOWN_IO_BACKEND, /* of an I/O thread that talks to a back end as well */
     LOCKDOWN_IO_SOCKETS, /* of one that programs of the host connect to: taking them, closing them
                           */
-    LOCKDOWN_PORTS,      /* a process that has ports of the host: reading and writing */
+    LOCKDOWN_IO_VHOST, /* of one that has the kernel work queues off: starting and stopping that */
+    LOCKDOWN_PORTS,    /* a process that has ports of the host: reading and writing */
 };
 
 /* Close the calling thread's door; threads that it makes inherit it. There is no way back. */

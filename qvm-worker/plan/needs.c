@@ -155,6 +155,26 @@ static const char *directory_of(const struct plan *plan, const char *where)
     return of_words;
 }
 
+/* The kernel's back end for each queue of a tap. */
+static int add_back_ends(struct plan *plan, struct plan_need *need, struct err *err)
+{
+    uint32_t count = need->amount > 1 ? (uint32_t)need->amount : 1;
+
+    if (need->device->vhost == VDEV_HOST_VHOST_OFF) {
+        return 0;
+    }
+    if (count > PLAN_VHOSTS_MAX - plan->vhost_count) {
+        return err_set(err, -ENOEXEC,
+                       "%s: the taps of the VM have more than %u queues that the kernel is to work "
+                       "off: 'vhost off' does without",
+                       need->where, PLAN_VHOSTS_MAX);
+    }
+    need->vhost = need->device->vhost == VDEV_HOST_VHOST_ON ? "on" : "auto";
+    need->back_end = plan->vhost_count;
+    plan->vhost_count += count;
+    return 0;
+}
+
 static int add_network(struct plan *plan, struct plan_need *need, struct err *err)
 {
     need->kind = RESOURCE_network;
@@ -177,7 +197,7 @@ static int add_network(struct plan *plan, struct plan_need *need, struct err *er
         plan->queue_count += (uint32_t)need->amount - 1;
     }
     need->id = plan_keep(plan, err, "%s:%s", need->is_cable ? "peer" : "tap", need->device->path);
-    return 0;
+    return add_back_ends(plan, need, err);
 }
 
 static int add_device_need(struct plan *plan, const struct vdev_host_need *device, struct err *err)

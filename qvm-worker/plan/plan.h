@@ -32,6 +32,7 @@ struct vdev_host_need;
 #define PLAN_PASSES_MAX   32u /* functions of the host */
 #define PLAN_CABLES_MAX   8u  /* to other guests: as many as `hello` tells of */
 #define PLAN_QUEUES_MAX   64u /* of taps, beside the first of each */
+#define PLAN_VHOSTS_MAX   96u /* of taps: back ends of the kernel's for their queues */
 #define PLAN_PORTS_MAX    16u /* ranges of ports of the host */
 #define PLAN_MEMORIES_MAX 16u /* ranges of its memory that is no RAM */
 #define PLAN_KVM_PATH     "/dev/kvm"
@@ -119,14 +120,16 @@ struct plan_memory {
 
 /* Descriptors of all needs: that of need number N, or -1, is number N; of function number N of
  * `passes` the device is its need's, container and group are these; number N of `ports`; number N
- * of `memories`; of cable number N the other end; of taps the queues behind the first. */
-#define PLAN_FDS_MAX         (PLAN_FD_QUEUE(PLAN_QUEUES_MAX))
+ * of `memories`; of cable number N the other end; of taps the queues behind the first, and the
+ * kernel's back ends for all of them. */
+#define PLAN_FDS_MAX         (PLAN_FD_VHOST(PLAN_VHOSTS_MAX))
 #define PLAN_FD_CONTAINER(n) (PLAN_NEEDS_MAX + 2 * (n))
 #define PLAN_FD_GROUP(n)     (PLAN_NEEDS_MAX + 2 * (n) + 1)
 #define PLAN_FD_PORTS(n)     (PLAN_NEEDS_MAX + 2 * PLAN_PASSES_MAX + (n))
 #define PLAN_FD_MEMORY(n)    (PLAN_FD_PORTS(PLAN_PORTS_MAX) + (n))
 #define PLAN_FD_FAR(n)       (PLAN_FD_MEMORY(PLAN_MEMORIES_MAX) + (n))
 #define PLAN_FD_QUEUE(n)     (PLAN_FD_FAR(PLAN_CABLES_MAX) + (n))
+#define PLAN_FD_VHOST(n)     (PLAN_FD_QUEUE(PLAN_QUEUES_MAX) + (n))
 
 /* One thing asked of the host. */
 struct plan_cpu;
@@ -145,6 +148,9 @@ struct plan_need {
     bool is_cable;                       /* network: to another guest */
     uint32_t cable;                      /* its number, if it is one */
     uint32_t queue;                      /* number of the second of its queues, if it has several */
+    const char
+        *vhost; /* a tap: `on` or `auto`: the kernel's back ends for its queues; NULL: none */
+    uint32_t back_end; /* number of the first of them */
 };
 
 /* Names that the host gives to what it has. All is borrowed. */
@@ -210,6 +216,7 @@ struct plan {
     uint32_t command_count; /* of them, commands */
     uint32_t cable_count;   /* of them, cables to other guests */
     uint32_t queue_count;   /* of their taps, beside the first of each */
+    uint32_t vhost_count;   /* of the kernel's back ends for those */
 
     /* private */
     struct conf_words words;

@@ -14,6 +14,7 @@
 #include "qvm-worker/vdev/backend.h"
 #include "qvm-worker/vdev/ports.h"
 #include "qvm-worker/vdev/private.h"
+#include "qvm-worker/vdev/tap_kernel.h"
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -166,6 +167,13 @@ static int hold_slot(struct vdev_slot *slot, uint64_t deadline_ns, struct err *e
     if (r == 0 && slot->image != NULL) {
         image_hold(slot->image, true);
     }
+    if (r == 0 && vdev_host_hold_vhost(slot, deadline_ns) != 0) {
+        r = err_set(err, -ETIMEDOUT,
+                    "the kernel does not let go of the queues of vdev '%s' within %u s; the guest "
+                    "goes on",
+                    slot->name, VDEV_HOST_HOLD_MS / 1000);
+        vdev_host_release_vhost(slot);
+    }
     if (r == 0 && vdev_host_hold_backend(slot, deadline_ns) != 0) {
         r = err_set(err, -ETIMEDOUT,
                     "the back end '%s' of vdev '%s' does not stop within %u s; the guest goes on",
@@ -183,6 +191,7 @@ static void go_on(struct vdev_slot *slot)
         return;
     }
     vdev_host_release_backend(slot);
+    vdev_host_release_vhost(slot);
     if (slot->image != NULL) {
         image_hold(slot->image, false);
     }
@@ -223,6 +232,7 @@ void vdev_host_set_master(struct vdev_slot *slot, bool is_master)
     if (slot->device != NULL && !is_master) { /* it may finish what it began */
         vdev_host_image_settle(slot);
         (void)vdev_host_hold_backend(slot, 0);
+        (void)vdev_host_hold_vhost(slot, 0);
     }
     slot->is_mute = !is_master;
     if (slot->device != NULL && is_master) {

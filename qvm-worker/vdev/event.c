@@ -20,6 +20,7 @@
 #include "qvm-worker/vdev/event_private.h"
 #include "qvm-worker/vdev/private.h"
 #include "qvm-worker/vdev/sockets.h"
+#include "qvm-worker/vdev/tap_kernel.h"
 
 #define BATCH  16 /* events that are looked at before the next wait */
 #define ROUNDS 8  /* of transfers that end at once: others want the lock, too */
@@ -29,6 +30,7 @@ enum {
     KEY_QUIT = VDEV_EVENTS_MAX,
     KEY_IMAGE,
     KEY_BACKEND,
+    KEY_VHOST,
     KEY_NETWORK, /* and its queues: the device has an event for each */
     KEY_SOCKETS = KEY_NETWORK + VDEV_NETWORK_QUEUES_MAX, /* and the handle of a connection */
     KEY_LISTEN = KEY_SOCKETS + VDEV_SOCKETS_MAX,
@@ -54,6 +56,24 @@ int vdev_host_watch_network(const struct vdev_slot *slot, int fd)
 int vdev_host_watch_vhost(const struct vdev_slot *slot, int fd)
 {
     return watch(slot->events, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, KEY_BACKEND);
+}
+
+static void hear(const struct vdev_events *events, int fd, uint32_t how, uint32_t key)
+{
+    struct epoll_event event = {.events = how, .data = {.u32 = key}};
+
+    (void)epoll_ctl(events->epoll_fd, EPOLL_CTL_MOD, fd, &event); /* it is watched: cannot fail */
+}
+
+void vdev_host_hear_event(const struct vdev_slot *slot, uint32_t event, bool is_here)
+{
+    hear(slot->events, slot->events->fds[event], is_here ? EPOLLIN | EPOLLET : 0, event);
+}
+
+void vdev_host_hear_network(const struct vdev_slot *slot, uint32_t queue, bool is_here)
+{
+    hear(slot->events, slot->network_fds[queue], is_here ? EPOLLIN | EPOLLOUT | EPOLLET : 0,
+         KEY_NETWORK + queue);
 }
 
 static int open_events(struct vdev_slot *slot)
@@ -252,6 +272,10 @@ static void take_event(struct vdev_slot *slot, uint32_t key)
         vdev_host_serve_backend(slot);
         return;
     }
+    if (key == KEY_VHOST) {
+        vdev_host_serve_vhost(slot);
+        return;
+    }
     if (key >= KEY_NETWORK && key < KEY_NETWORK + VDEV_NETWORK_QUEUES_MAX) {
         key = slot->network_event + (key - KEY_NETWORK);
     }
@@ -304,9 +328,10 @@ static bool take_events(struct vdev_slot *slot, int timeout_ms)
 
 static enum vdev_host_thread kind_of_thread(const struct vdev_slot *slot)
 {
-    return slot->backend != NULL   ? VDEV_HOST_THREAD_BACKEND
-           : slot->sockets != NULL ? VDEV_HOST_THREAD_SOCKETS
-                                   : VDEV_HOST_THREAD_PLAIN;
+    return vdev_host_vhost_fd(slot) >= 0 ? VDEV_HOST_THREAD_VHOST
+           : slot->backend != NULL       ? VDEV_HOST_THREAD_BACKEND
+           : slot->sockets != NULL       ? VDEV_HOST_THREAD_SOCKETS
+                                         : VDEV_HOST_THREAD_PLAIN;
 }
 
 static void *io_thread_main(void *context)
@@ -407,6 +432,9 @@ int vdev_host_listen_events(struct vdev_slot *slot, struct err *err)
             r = watch(slot->events, slot->network_fds[i], EPOLLIN | EPOLLOUT | EPOLLET,
                       KEY_NETWORK + i);
         }
+    }
+    if (r == 0 && vdev_host_vhost_fd(slot) >= 0) {
+        r = watch(slot->events, vdev_host_vhost_fd(slot), EPOLLIN | EPOLLET, KEY_VHOST);
     }
     if (r != 0) {
         return err_sys(err, r, "%s: vdev '%s' cannot watch its network", slot->where, slot->name);

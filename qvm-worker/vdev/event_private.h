@@ -65,6 +65,11 @@ int vdev_host_open_event(struct vdev_slot *slot, uint32_t event);
 int vdev_host_watch_network(const struct vdev_slot *slot, int fd);
 int vdev_host_watch_vhost(const struct vdev_slot *slot, int fd);
 
+/* Whether a doorbell, or a queue of the network, is heard here; on its I/O thread, whose door has
+ * to be that for it. */
+void vdev_host_hear_event(const struct vdev_slot *slot, uint32_t event, bool is_here);
+void vdev_host_hear_network(const struct vdev_slot *slot, uint32_t queue, bool is_here);
+
 /* Of a device with an image and a thread, which waits once a round: let more come, where that pays;
  * count what the round began. */
 void vdev_host_nap(struct vdev_slot *slot);

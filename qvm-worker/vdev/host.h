@@ -103,16 +103,20 @@ enum vdev_host_need_kind {
     VDEV_HOST_NEED_LISTEN,  /* make the stream socket `path`, and listen at it */
 };
 
+/* Whether the kernel works a tap's queues off; AUTO: where it can. */
+enum vdev_host_vhost { VDEV_HOST_VHOST_OFF, VDEV_HOST_VHOST_AUTO, VDEV_HOST_VHOST_ON };
+
 struct vdev_host_need {
     enum vdev_host_need_kind kind;
-    bool can_read, can_write;  /* COMMAND: exactly one of them; can_write is the command's input */
-    const char *path;          /* a relative one is relative to the file that `where` names */
-    const char *where;         /* FILE:LINE */
-    const char *device;        /* the vdev's name */
-    const char *format;        /* HELPER: of the image; "fs": a folder */
-    const char *delayed_where; /* FILE, a stream: FILE:LINE of `delayed`, or NULL */
-    uint32_t delay_s;          /* how long it may be late; UINT32_MAX: for ever */
-    uint32_t count;            /* TAP: descriptors, one of each queue */
+    bool can_read, can_write;   /* COMMAND: exactly one of them; can_write is the command's input */
+    const char *path;           /* a relative one is relative to the file that `where` names */
+    const char *where;          /* FILE:LINE */
+    const char *device;         /* the vdev's name */
+    const char *format;         /* HELPER: of the image; "fs": a folder */
+    const char *delayed_where;  /* FILE, a stream: FILE:LINE of `delayed`, or NULL */
+    uint32_t delay_s;           /* how long it may be late; UINT32_MAX: for ever */
+    uint32_t count;             /* TAP: descriptors, one of each queue */
+    enum vdev_host_vhost vhost; /* TAP: and a back end of the kernel's for each */
 };
 
 /* The need after `previous` (NULL: the first), or NULL after the last. The console is none. The
@@ -126,6 +130,10 @@ void vdev_host_grant(struct vdev_host *host, const struct vdev_host_need *need, 
 /* The same with another queue of a tap, from 1 on. */
 void vdev_host_grant_queue(struct vdev_host *host, const struct vdev_host_need *need,
                            uint32_t queue, int fd);
+
+/* The same with the kernel's back end for a queue, from 0 on; -1: there is none. */
+void vdev_host_grant_back_end(struct vdev_host *host, const struct vdev_host_need *need,
+                              uint32_t queue, int fd);
 
 /* What a vdev may share with other guests: rule number `index` (proto/shmem.h) with its FILE:LINE;
  * false after the last. And the bytes of it that the guest can see at once. */
@@ -189,6 +197,7 @@ enum vdev_host_thread {
     VDEV_HOST_THREAD_PLAIN,
     VDEV_HOST_THREAD_BACKEND, /* a back end */
     VDEV_HOST_THREAD_SOCKETS, /* programs of the host that connect */
+    VDEV_HOST_THREAD_VHOST,   /* the kernel, which works queues off */
 };
 
 /* What the vdevs get from the VM. */

@@ -241,6 +241,10 @@ static const char *check_option_kind(const struct loaded_module *loaded, uint32_
         return is_second(options, row) || option->min < 1 || option->max > VDEV_NETWORK_QUEUES_MAX
                    ? "the queues of its network are wrong"
                    : NULL;
+    case VDEV_OPTION_VHOST:
+        return is_second(options, row) || loaded->ops.event == NULL || !loaded->module.has_io_thread
+                   ? "its part of the kernel is wrong"
+                   : NULL;
     case VDEV_OPTION_BACKEND:
     case VDEV_OPTION_FOLDER:
     case VDEV_OPTION_LISTEN: /* the words of each are said on an I/O thread */

@@ -4,6 +4,7 @@
 #include "qvm-worker/vdev/ports.h"
 #include "qvm-worker/vdev/private.h"
 #include "qvm-worker/vdev/sockets.h"
+#include "qvm-worker/vdev/tap_kernel.h"
 
 const struct vdev_host_need *vdev_host_next_need(const struct vdev_host *host,
                                                  const struct vdev_host_need *previous)
@@ -81,6 +82,17 @@ void vdev_host_grant_queue(struct vdev_host *host, const struct vdev_host_need *
         if (&host->slots[i]->network_need == need) {
             cleanup_close(&host->slots[i]->network_fds[queue]);
             host->slots[i]->network_fds[queue] = fd;
+        }
+    }
+}
+
+void vdev_host_grant_back_end(struct vdev_host *host, const struct vdev_host_need *need,
+                              uint32_t queue, int fd)
+{
+    for (uint32_t i = 0; i < host->slot_count; i++) {
+        if (&host->slots[i]->network_need == need) {
+            (void)vdev_host_grant_vhost(host->slots[i], queue,
+                                        fd); /* without memory: none is there */
         }
     }
 }

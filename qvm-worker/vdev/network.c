@@ -20,6 +20,7 @@
 #include "proto/base/tap.h"
 #include "qvm-worker/vdev/frames.h"
 #include "qvm-worker/vdev/private.h"
+#include "qvm-worker/vdev/tap_kernel.h"
 
 #define PIECES_MAX 1024u /* of one frame: IOV_MAX */
 
@@ -107,7 +108,7 @@ int vdev_host_settle_network(struct vdev_slot *slot, struct err *err)
                        slot->network_need.kind == VDEV_HOST_NEED_PEER ? "a cable to a peer"
                                                                       : "a user's network");
     }
-    return 0;
+    return vdev_host_settle_vhost(slot, err);
 }
 
 /* What was granted is a socket of whole frames (SOCK_SEQPACKET), if it is to be a peer. */
@@ -156,11 +157,12 @@ int vdev_host_open_network(struct vdev_slot *slot, struct err *err)
             return err_set(err, -ENOMEM, "%s: no memory for a vdev's network", need->where);
         }
     }
-    return 0;
+    return vdev_host_open_vhost(slot, err);
 }
 
 void vdev_host_close_network(struct vdev_slot *slot)
 {
+    vdev_host_close_vhost(slot);
     for (uint32_t i = 0; i < VDEV_NETWORK_QUEUES_MAX; i++) {
         cleanup_close(&slot->network_fds[i]);
     }

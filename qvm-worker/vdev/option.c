@@ -15,6 +15,7 @@
 #include "qvm-worker/vdev/ports.h"
 #include "qvm-worker/vdev/private.h"
 #include "qvm-worker/vdev/sockets.h"
+#include "qvm-worker/vdev/tap_kernel.h"
 
 #define LOC_TEXT_SIZE 80u
 #define IO_PORTS      0x10000u
@@ -282,6 +283,8 @@ static int read_value(struct vdev_slot *slot, struct vdev_value *value, bool is_
         return vdev_host_read_shmem(slot, value, err);
     case VDEV_OPTION_PORT:
         return vdev_host_read_port(slot, value, err);
+    case VDEV_OPTION_VHOST:
+        return vdev_host_read_vhost(slot, value, err);
     }
     return 0;
 }

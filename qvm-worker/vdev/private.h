@@ -103,6 +103,9 @@ struct vdev_slot {
     struct frames *frames;                    /* of a user's network; NULL: none */
     uint32_t network_event;                   /* that its first queue rings */
     atomic_bool is_unlinked;                  /* nobody is at the other end */
+    enum vdev_host_vhost vhost;               /* the option, and FILE:LINE of `on`; borrowed */
+    const char *vhost_where;
+    struct slot_vhost *tap_kernel; /* NULL: the kernel works nothing off */
 
     struct vdev_host_need backend_need; /* without a path: the option was not given */
     struct slot_backend *backend;       /* NULL: it has none */

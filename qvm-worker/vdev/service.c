@@ -14,6 +14,7 @@
 #include "qvm-worker/vdev/ports.h"
 #include "qvm-worker/vdev/private.h"
 #include "qvm-worker/vdev/sockets.h"
+#include "qvm-worker/vdev/tap_kernel.h"
 
 #define LOG_TEXT_SIZE 512u
 
@@ -319,4 +320,5 @@ const struct vdev_services vdev_host_services = {
     .is_master = vdev_host_is_master,
     .port_write = vdev_host_port_write,
     .port_resume = vdev_host_port_resume,
+    .tap = &vdev_host_tap_services,
 };

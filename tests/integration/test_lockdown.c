@@ -3,13 +3,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/vfio.h>
+#include <linux/vhost.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -311,6 +314,32 @@ START_TEST(who_has_a_back_end_can_talk_to_it_without_waiting_and_no_more)
 }
 END_TEST
 
+START_TEST(who_has_the_kernel_work_queues_off_can_say_where_and_nothing_else_of_it)
+{
+    static const struct attempt order[] = {
+        {"place a ring", SYS_ioctl, {-1, VHOST_SET_VRING_ADDR}, KILLED, ALLOWED, KILLED},
+        {"begin and end", SYS_ioctl, {-1, VHOST_NET_SET_BACKEND}, KILLED, ALLOWED, KILLED},
+        {"leave the tap", SYS_ioctl, {-1, TUNSETQUEUE}, KILLED, ALLOWED, KILLED},
+        {"hear no more", SYS_epoll_ctl, {-1, EPOLL_CTL_MOD}, KILLED, ALLOWED, ALLOWED},
+        {"hear of more", SYS_epoll_ctl, {-1, EPOLL_CTL_ADD}, KILLED, KILLED, ALLOWED},
+        {"show other memory", SYS_ioctl, {-1, VHOST_SET_MEM_TABLE}, KILLED, KILLED, KILLED},
+        {"give it away", SYS_ioctl, {-1, VHOST_RESET_OWNER}, KILLED, KILLED, KILLED},
+        {"take another tap", SYS_ioctl, {-1, TUNSETIFF}, KILLED, KILLED, KILLED},
+    };
+
+    for (uint32_t i = 0; i < ARRAY_LEN(order); i++) {
+        ck_assert_msg(outcome_of(LOCKDOWN_IO_VHOST, &order[i]) == order[i].io, "%s", order[i].what);
+        ck_assert_int_eq(outcome_of(LOCKDOWN_IO, &order[i]), KILLED);
+        ck_assert_int_eq(outcome_of(LOCKDOWN_CONTROL, &order[i]), order[i].control);
+        ck_assert_int_eq(outcome_of(LOCKDOWN_VCPU, &order[i]), KILLED);
+    }
+    for (uint32_t i = 0; i < ARRAY_LEN(attempts); i++) {
+        ck_assert_msg(outcome_of(LOCKDOWN_IO_VHOST, &attempts[i]) == attempts[i].io, "%s",
+                      attempts[i].what);
+    }
+}
+END_TEST
+
 START_TEST(control_thread_can_do_its_work_and_nothing_else)
 {
     for (uint32_t i = 0; i < ARRAY_LEN(attempts); i++) {
@@ -419,6 +448,7 @@ END_TEST
 UNIT_MAIN("lockdown", vcpu_threads_can_do_next_to_nothing,
           io_threads_can_interrupt_and_move_bytes_of_images_and_no_more,
           who_has_a_back_end_can_talk_to_it_without_waiting_and_no_more,
+          who_has_the_kernel_work_queues_off_can_say_where_and_nothing_else_of_it,
           control_thread_can_do_its_work_and_nothing_else,
           who_has_a_device_of_the_host_can_do_what_that_needs_and_no_more,
           who_shares_memory_can_map_and_move_it_and_no_more,

@@ -323,6 +323,8 @@ struct vdev_services {
     /* stream_write and stream_resume of a port, from 1 on. */
     void (*port_write)(struct vdev_slot *slot, uint32_t port, const uint8_t *data, size_t size);
     void (*port_resume)(struct vdev_slot *slot, uint32_t port);
+
+    const struct vdev_tap_services *tap; /* with the VHOST option */
 };
 
 /* For the state operation: one named value, shown by `qvmctl show` and at SIGUSR1. */

@@ -129,4 +129,39 @@ struct vdev_backend_queue {
                   * called with VDEV_BACKEND_QUEUES_MAX + index instead */
 };
 
+/* A pair of queues of a network card, receiving and sending, that the kernel works off; as above,
+ * and where it goes on. */
+struct vdev_tap_queue {
+    struct vdev_backend_queue place; /* call_fd -1: the event operation is called */
+    uint16_t base;                   /* index of the next buffer to be taken */
+};
+
+struct vdev_slot;
+
+/* A tap whose queues the host's kernel works off (vhost-net). As long as it does, their doorbells
+ * and the events of `network` do not come. */
+struct vdev_tap_services {
+    uint32_t size; /* sizeof(struct vdev_tap_services) of the host */
+
+    /* During create, after `network`: what the kernel offers (virtio 1.2, 6); 0: it has no part in
+     * it. `*is_required`: the configuration has it so. The event operation is called with `event`
+     * and the number of a queue for its interrupts, with `event` + 2 * VDEV_NETWORK_QUEUES_MAX when
+     * the driver wrote nonsense, or the kernel could not begin: the queues are to rest then. In a
+     * dry run it offers everything. */
+    uint64_t (*features)(struct vdev_slot *slot, uint32_t event, bool *is_required);
+
+    /* Have it work the queues of the first `pairs` pairs off, all of which rest, with the features
+     * that were agreed upon, among those that it offers. Returns at once. 0; -EINVAL. */
+    int (*run)(struct vdev_slot *slot, uint64_t features, const struct vdev_tap_queue *queues,
+               uint32_t pairs);
+
+    /* Have all rest: when this returns nobody touches them, and what was taken is used. It waits
+     * for the I/O thread, and lets go of the device's lock for that: other operations may come in
+     * between. */
+    void (*rest)(struct vdev_slot *slot);
+
+    /* Where a queue stopped that rests, or that is not worked off because the device is held. */
+    uint16_t (*base)(struct vdev_slot *slot, uint32_t queue);
+};
+
 #endif

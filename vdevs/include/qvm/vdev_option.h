@@ -37,14 +37,17 @@ enum vdev_option_kind {
                                  * serves as a file system; it is the back end */
     VDEV_OPTION_USER,           /* no argument: the network is what a user's programs have of the
                                  * host's, by a helper */
-    VDEV_OPTION_PORT, /* NAME[,[<|>]PATH]: one more stream. Its value is NAME, and number[0]
-                       * which one it is: 1 for the first of the device, whatever the row */
+    VDEV_OPTION_PORT,  /* NAME[,[<|>]PATH]: one more stream. Its value is NAME, and number[0]
+                        * which one it is: 1 for the first of the device, whatever the row */
+    VDEV_OPTION_VHOST, /* `on`, `off` or `auto` (where it can): whether the host's kernel works the
+                        * queues of TAP off; `on` beside TAP alone */
 };
 
 /* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
  * are common to all vdevs and read by the qvm. A module has at most one HOSTDEV, one IMAGE, one
- * TAP, one PEER, one USER, one NETWORK_QUEUES, one BACKEND or FOLDER and one LISTEN option; TAP,
- * PEER and USER exclude each other. There are VDEV_PORTS_MAX of PORT in one context at most. */
+ * TAP, one PEER, one USER, one NETWORK_QUEUES, one VHOST, one BACKEND or FOLDER and one LISTEN
+ * option; TAP, PEER and USER exclude each other. There are VDEV_PORTS_MAX of PORT in one context at
+ * most. */
 struct vdev_option {
     const char *name;
     enum vdev_option_kind kind;
