@@ -12,6 +12,7 @@
 
 /* Memory slots of devices: behind those that functions of the host may have. */
 #define FIRST_SHARED_SLOT 8192u
+#define FIRST_SHOWN_SLOT  12288u
 
 static void on_vdev_intr(void *context, uint32_t gsi, bool is_high)
 {
@@ -203,6 +204,14 @@ static int on_vdev_memory_slot(void *context, uint32_t slot, uint64_t address, v
     return machine_device_slot(run->machine, FIRST_SHARED_SLOT + slot, address, memory, size);
 }
 
+static int on_vdev_shown_slot(void *context, uint32_t slot, uint64_t address, void *memory,
+                              uint64_t size)
+{
+    struct run *run = context;
+
+    return machine_shown_slot(run->machine, FIRST_SHOWN_SLOT + slot, address, memory, size);
+}
+
 static int on_io_thread(void *context, enum vdev_host_thread kind, struct err *err)
 {
     static const enum lockdown_kind doors[] = {
@@ -244,6 +253,7 @@ int run_make_vdevs(struct run *run, struct err *err)
         .connect_wish = run->spec.wish_connection != NULL ? on_vdev_connect_wish : NULL,
         .helper_wish = run->spec.wish_helper != NULL ? on_vdev_helper_wish : NULL,
         .memory_slot = on_vdev_memory_slot,
+        .shown_slot = on_vdev_shown_slot,
         .on_io_thread = on_io_thread,
     };
     struct vdev_host_device device;

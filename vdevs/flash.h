@@ -37,6 +37,9 @@ struct flash {
     uint8_t command;  /* whose second cycle comes next; 0: none */
     uint8_t status;
     uint8_t query[FLASH_QUERY_END];
+    uint32_t reads; /* of the array in a row */
+    bool is_shown;  /* the guest reads it without us */
+    uint64_t shows;
     uint64_t programs, erases, writes, errors;
 };
 

@@ -9,7 +9,10 @@
  * which the guest changed it: a block is written before another changes, so whatever ends the qvm
  * leaves what flash has after a power cut. A guest that changes the next block waits for that. The
  * last block follows when the guest reads the array again, or some time later. What the file does
- * not take is tried again; until it has it, the guest changes nothing and sees that it fails. */
+ * not take is tried again; until it has it, the guest changes nothing and sees that it fails.
+ *
+ * Who reads the array for a while gets it as memory, which costs no exit; the first command takes
+ * it away. It would be slower to do that for each of the few reads between two commands. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,7 +21,9 @@
 
 #include "vdevs/flash.h"
 
-#define LARGEST (16u << 20)
+#define LARGEST   (16u << 20)
+#define PAGE      4096u
+#define READS_MAX 64u /* of the array, one by one, before it is shown as memory */
 
 enum command {
     COMMAND_PROGRAM_OLD = 0x10,
@@ -73,6 +78,24 @@ static void read_array(struct flash *flash)
 {
     flash->mode = FLASH_ARRAY;
     flash_write_soon(flash);
+}
+
+static void hide(struct flash *flash)
+{
+    flash->reads = 0;
+    if (flash->is_shown) {
+        flash->is_shown = false;
+        (void)flash->host->memory_show(flash->slot, 0, 0, flash->bytes, 0); /* it was there */
+    }
+}
+
+static void count_read(struct flash *flash)
+{
+    if (!flash->is_shown && flash->reads < READS_MAX && ++flash->reads == READS_MAX) {
+        flash->is_shown =
+            flash->host->memory_show(flash->slot, 0, 0, flash->bytes, flash->size) == 0;
+        flash->shows += flash->is_shown ? 1 : 0;
+    }
 }
 
 static void first_cycle(struct flash *flash, uint8_t command)
@@ -132,6 +155,9 @@ static void flash_write(void *device, uint32_t region, uint64_t offset, uint32_t
     } else {
         first_cycle(flash, (uint8_t)value);
     }
+    if (flash->mode != FLASH_ARRAY) {
+        hide(flash);
+    }
 }
 
 static uint8_t read_byte(const struct flash *flash, uint64_t offset)
@@ -157,6 +183,9 @@ static uint64_t flash_read(void *device, uint32_t region, uint64_t offset, uint3
     flash_load(flash);
     for (uint32_t i = 0; i < size; i++) {
         value |= (uint64_t)read_byte(flash, offset + i) << (8 * i);
+    }
+    if (flash->mode == FLASH_ARRAY) {
+        count_read(flash);
     }
     return value;
 }
@@ -242,7 +271,7 @@ static int flash_create(const struct vdev_services *host, struct vdev_slot *slot
     }
     flash = calloc(1, sizeof(*flash));
     if (flash != NULL) {
-        flash->bytes = malloc(config->regions[0].size);
+        flash->bytes = aligned_alloc(PAGE, config->regions[0].size);
     }
     if (flash == NULL || flash->bytes == NULL) {
         free(flash);
@@ -284,6 +313,17 @@ static void flash_reset(void *device)
     flash_begin_again(flash);
 }
 
+static int restore(void *device)
+{
+    struct flash *flash = device;
+    int r = flash_restore(device);
+
+    if (flash->mode != FLASH_ARRAY) {
+        hide(flash);
+    }
+    return r;
+}
+
 static void flash_state(void *device, vdev_state_fn add, void *context)
 {
     static const char *const modes[] = {"array", "status", "id", "query"};
@@ -293,6 +333,7 @@ static void flash_state(void *device, vdev_state_fn add, void *context)
         uint64_t count;
     } counts[] = {{"programs", flash->programs},
                   {"erases", flash->erases},
+                  {"shown-as-memory", flash->shows},
                   {"blocks-written", flash->writes},
                   {"errors", flash->errors}};
     char text[32];
@@ -316,7 +357,7 @@ static const struct vdev_ops ops = {
     .timer = flash_timer,
     .state = flash_state,
     .save = flash_save,
-    .restore = flash_restore,
+    .restore = restore,
     .event = flash_event,
     .io_done = flash_io_done,
 };
@@ -336,6 +377,7 @@ static const struct vdev_module module = {
     .default_intr = QVM_VDEV_NO_INTR,
     .ops = &ops,
     .has_io_thread = true,
+    .shows_memory = true,
 };
 
 QVM_VDEV_EXPORT(module);

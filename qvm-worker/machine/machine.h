@@ -178,9 +178,11 @@ void machine_intr(struct machine *machine, uint32_t gsi, bool is_high);
 /* An interrupt message, as MSI's. Any thread. */
 void machine_message(struct machine *machine, uint64_t address, uint32_t data);
 
-/* As vm_device_slot and vm_add_group (vm.h). */
+/* As vm_device_slot, vm_shown_slot and vm_add_group (vm.h). */
 int machine_device_slot(struct machine *machine, uint32_t slot, uint64_t address, void *host,
                         uint64_t size);
+int machine_shown_slot(struct machine *machine, uint32_t slot, uint64_t address, void *host,
+                       uint64_t size);
 int machine_add_group(struct machine *machine, int group_fd, struct err *err);
 
 /* As vm_doorbell (vm.h). */

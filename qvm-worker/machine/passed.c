@@ -9,6 +9,12 @@ int machine_device_slot(struct machine *machine, uint32_t slot, uint64_t address
     return vm_device_slot(machine->vm, slot, address, host, size);
 }
 
+int machine_shown_slot(struct machine *machine, uint32_t slot, uint64_t address, void *host,
+                       uint64_t size)
+{
+    return vm_shown_slot(machine->vm, slot, address, host, size);
+}
+
 int machine_add_group(struct machine *machine, int group_fd, struct err *err)
 {
     return vm_add_group(machine->vm, group_fd, err);

@@ -141,6 +141,9 @@ bool vdev_host_shmem_rule(const struct vdev_host *host, uint32_t index, const ch
                           const char **where);
 uint64_t vdev_host_shmem_window(const struct vdev_host *host);
 
+/* Whether a device shows memory of its own, which comes and goes while the guest runs. */
+bool vdev_host_shows_memory(const struct vdev_host *host);
+
 /* FILE:LINE of the first vdev whose `log` goes to that logger of the host, or NULL. */
 const char *vdev_host_logs_to(const struct vdev_host *host, enum log_system system);
 
@@ -263,6 +266,9 @@ struct vdev_host_env {
     /* Put memory where the guest finds it: slot number `slot` of those (size 0: it is no more). Any
      * thread. */
     int (*memory_slot)(void *context, uint32_t slot, uint64_t address, void *memory, uint64_t size);
+
+    /* The same for memory that is only read; the slots are others. NULL: nothing is shown. */
+    int (*shown_slot)(void *context, uint32_t slot, uint64_t address, void *memory, uint64_t size);
 
     bool has_no_ring; /* transfers of images are made by threads, whatever the kernel can */
 

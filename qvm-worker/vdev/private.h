@@ -295,6 +295,10 @@ int vdev_host_shmem_show(struct vdev_slot *slot, uint32_t handle, uint32_t regio
 void vdev_host_shmem_notify(struct vdev_slot *slot, uint32_t handle, uint32_t clients);
 uint32_t vdev_host_shmem_status(struct vdev_slot *slot, uint32_t handle);
 
+/* A service: memory of the device's own (shown.c). */
+int vdev_host_memory_show(struct vdev_slot *slot, uint32_t region, uint64_t offset, void *memory,
+                          uint64_t size);
+
 /* The network: its options; look at it before the device is made; close it after its end. */
 int vdev_host_read_network(struct vdev_slot *slot, const struct vdev_value *value, struct err *err);
 int vdev_host_settle_network(struct vdev_slot *slot, struct err *err);

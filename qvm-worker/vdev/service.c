@@ -321,4 +321,5 @@ const struct vdev_services vdev_host_services = {
     .port_write = vdev_host_port_write,
     .port_resume = vdev_host_port_resume,
     .tap = &vdev_host_tap_services,
+    .memory_show = vdev_host_memory_show,
 };

@@ -6,16 +6,28 @@
 #include "proto/base/err.h"
 #include "qvm-worker/vm/private.h"
 
-int vm_device_slot(struct vm *vm, uint32_t slot, uint64_t address, void *host, uint64_t size)
+static int set_slot(struct vm *vm, uint32_t slot, uint32_t flags, uint64_t address, void *host,
+                    uint64_t size)
 {
     const struct kvm_userspace_memory_region region = {
         .slot = vm->shadow_slot + VM_SHADOW_SEGMENTS + slot, /* behind all others */
+        .flags = flags,
         .guest_phys_addr = address,
         .memory_size = size,
         .userspace_addr = (uintptr_t)host,
     };
 
     return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) == 0 ? 0 : -errno;
+}
+
+int vm_device_slot(struct vm *vm, uint32_t slot, uint64_t address, void *host, uint64_t size)
+{
+    return set_slot(vm, slot, 0, address, host, size);
+}
+
+int vm_shown_slot(struct vm *vm, uint32_t slot, uint64_t address, void *host, uint64_t size)
+{
+    return set_slot(vm, slot, KVM_MEM_READONLY, address, host, size);
 }
 
 int vm_add_group(struct vm *vm, int group_fd, struct err *err)

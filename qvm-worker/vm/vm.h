@@ -103,6 +103,9 @@ int vm_shadow_set(struct vm *vm, const struct memory *memory,
  * or the new. */
 int vm_device_slot(struct vm *vm, uint32_t slot, uint64_t address, void *host, uint64_t size);
 
+/* The same, of memory that is only read: a write leaves the guest as if there were none. */
+int vm_shown_slot(struct vm *vm, uint32_t slot, uint64_t address, void *host, uint64_t size);
+
 /* Tell KVM of a group of VFIO whose device the guest gets: whether its DMA sees caches. */
 int vm_add_group(struct vm *vm, int group_fd, struct err *err);
 

@@ -104,24 +104,6 @@ static int fake_memory_write(struct vdev_slot *slot, uint64_t address, const voi
     return copy_memory(slot, address, NULL, from, size);
 }
 
-static int fake_memory_discard(struct vdev_slot *slot, void *at, uint64_t size)
-{
-    for (uint32_t i = 0; i < FAKE_MEMORY_MAX; i++) {
-        const struct fake_memory *memory = &slot->memory[i];
-
-        if (memory->bytes != NULL && (uint8_t *)at >= memory->bytes &&
-            (uint64_t)((uint8_t *)at - memory->bytes) < memory->size &&
-            size <= memory->size - (uint64_t)((uint8_t *)at - memory->bytes)) {
-            slot->discard_count++;
-            slot->discarded_at = memory->start + (uint64_t)((uint8_t *)at - memory->bytes);
-            slot->discarded_size = size;
-            memset(at, 0, size);
-            return slot->discarded_at % 4096 == 0 && size % 4096 == 0 ? 0 : -EINVAL;
-        }
-    }
-    return -EINVAL;
-}
-
 static void fake_legacy_route(struct vdev_slot *slot, bool is_taken)
 {
     slot->is_legacy_taken = is_taken;
@@ -255,7 +237,8 @@ const struct vdev_services fake_slot_services = {
     .firmware_file = fake_firmware_file,
     .firmware_read = fake_firmware_read,
     .legacy_route = fake_legacy_route,
-    .memory_discard = fake_memory_discard,
+    .memory_discard = fake_slot_memory_discard,
+    .memory_show = fake_slot_memory_show,
     .doorbell = fake_doorbell,
     .pci_function = fake_pci_function,
     .vector = fake_vector,

@@ -102,6 +102,12 @@ struct vdev_slot {
     unsigned discard_count;
     uint64_t discarded_at, discarded_size; /* guest-physical; bytes */
 
+    /* memory_show: it is refused; what is shown now (NULL: nothing), and how often that changed. */
+    bool refuses_memory;
+    const void *shown;
+    uint64_t shown_size;
+    unsigned show_count;
+
     /* What firmware may ask for; set at any time. */
     struct {
         const char *name;
@@ -228,6 +234,9 @@ void fake_slot_port_write(struct vdev_slot *slot, uint32_t port, const uint8_t *
 void fake_slot_port_resume(struct vdev_slot *slot, uint32_t port);
 
 /* The network's services. */
+int fake_slot_memory_discard(struct vdev_slot *slot, void *at, uint64_t size);
+int fake_slot_memory_show(struct vdev_slot *slot, uint32_t region, uint64_t offset, void *memory,
+                          uint64_t size);
 bool fake_slot_network(struct vdev_slot *slot, uint32_t event);
 int fake_slot_queue_send(struct vdev_slot *slot, uint32_t queue, const struct vdev_piece *pieces,
                          uint32_t count);

@@ -16,6 +16,7 @@ if(NOT TARGET fake-vdev-slot)
   add_library(fake-vdev-slot STATIC ${root}/tests/fake/vdev_slot.c
     ${root}/tests/fake/vdev_slot_backend.c
     ${root}/tests/fake/vdev_slot_image.c
+    ${root}/tests/fake/vdev_slot_memory.c
     ${root}/tests/fake/vdev_slot_network.c
     ${root}/tests/fake/vdev_slot_ports.c
     ${root}/tests/fake/vdev_slot_sockets.c

@@ -325,6 +325,15 @@ struct vdev_services {
     void (*port_resume)(struct vdev_slot *slot, uint32_t port);
 
     const struct vdev_tap_services *tap; /* with the VHOST option */
+
+    /* ---- memory of the device's own ---- */
+
+    /* Show `size` bytes at `memory` from `offset` of a region on (whole pages of 4 KiB), in place
+     * of what was shown there: reads find them and do not arrive at the device, writes do. 0: they
+     * are shown no more. Not on PCI; of a module that `shows_memory`. It may take some ms. 0, or
+     * -errno: then all accesses arrive, as before. */
+    int (*memory_show)(struct vdev_slot *slot, uint32_t region, uint64_t offset, void *memory,
+                       uint64_t size);
 };
 
 /* For the state operation: one named value, shown by `qvmctl show` and at SIGUSR1. */
@@ -440,6 +449,7 @@ struct vdev_module {
     uint64_t usual_size;           /* bytes of an address without its length that is no default
                                       region's; 0: the length must be given */
     bool discards_memory;          /* calls memory_discard: refused where RAM has to stay */
+    bool shows_memory;             /* calls memory_show */
 };
 
 #define QVM_VDEV_NO_INTR UINT32_MAX
