@@ -335,6 +335,7 @@ static int let_run(struct helper *helper, struct helper_born *born, struct err *
     helper->is_starting = true;
     r = r == 0 ? helper_watch(helper, err) : r;
     r = r == 0 ? store_helper_put(helper->guests->env.store, helper->instance, &row, err) : r;
+    r = r == 0 && helper->guest != NULL ? guest_keep_identity_anew(helper->guest, err) : r;
     if (r != 0) {
         cleanup_close(&born->talk_fd); /* which ends it, too */
         return r;

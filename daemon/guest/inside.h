@@ -350,6 +350,7 @@ void guest_release_drop_all(struct guests *guests);
 
 /* Keep beside the store who the living instance is and what it holds; once is enough. */
 int guest_keep_identity(const struct guest *guest, struct err *err);
+int guest_keep_identity_anew(const struct guest *guest, struct err *err); /* with its new helper */
 
 /* The instance of that directory is not in the store: write it there as `unreachable`, with its
  * guest if that is missing, too. -ENOENT: nothing is kept of it; -ESRCH: it is over, as the store

@@ -29,7 +29,53 @@ static void found_fini(struct found *found)
 }
 #define auto_found __attribute__((cleanup(found_fini)))
 
+/* Its helpers, as the store has them; borrowed from `rows`. Of an item that an earlier version did
+ * not write nobody knows more than the store. */
+static struct msg_kept_helper *kept_helpers(const struct store_helper *rows, size_t count,
+                                            size_t *kept_count)
+{
+    struct msg_kept_helper *kept = calloc(count + 1, sizeof(*kept));
+
+    for (size_t i = 0; kept != NULL && i < count; i++) {
+        if (rows[i].item < 0) {
+            continue;
+        }
+        kept[(*kept_count)++] =
+            (struct msg_kept_helper){.item = rows[i].item,
+                                     .pid = rows[i].pid,
+                                     .start_ticks = (int64_t)rows[i].start_ticks,
+                                     .path = rows[i].path,
+                                     .format = lend(rows[i].format),
+                                     .is_writable = rows[i].is_writable};
+    }
+    return kept;
+}
+
+static int write_identity(const struct guest *guest, struct msg_identity *identity, struct err *err)
+{
+    auto_free struct msg_kept_helper *helpers = NULL;
+    struct store_helper *rows = NULL;
+    size_t count = 0, kept_count = 0;
+    int r = store_helpers_list(guest->all->env.store, guest->instance.id, &rows, &count, err);
+
+    if (r < 0) {
+        return r;
+    }
+    helpers = kept_helpers(rows, count, &kept_count);
+    identity->helpers = helpers;
+    identity->helpers_count = kept_count;
+    r = helpers != NULL ? identity_write(guest->dir_fd, identity, guest->definition, err)
+                        : err_set(err, -ENOMEM, "out of memory");
+    store_helpers_free(rows, count);
+    return r;
+}
+
 int guest_keep_identity(const struct guest *guest, struct err *err)
+{
+    return identity_exists(guest->dir_fd) ? 0 : guest_keep_identity_anew(guest, err);
+}
+
+int guest_keep_identity_anew(const struct guest *guest, struct err *err)
 {
     const struct store_instance *now = &guest->instance;
     struct msg_identity identity = {
@@ -50,9 +96,6 @@ int guest_keep_identity(const struct guest *guest, struct err *err)
     size_t count = 0;
     int r;
 
-    if (identity_exists(guest->dir_fd)) {
-        return 0;
-    }
     r = reserve_list(guest->all->env.store, now->id, &held, &count, err);
     if (r < 0) {
         return r;
@@ -68,7 +111,7 @@ int guest_keep_identity(const struct guest *guest, struct err *err)
     }
     identity.claims = claims;
     identity.claims_count = count;
-    r = claims != NULL ? identity_write(guest->dir_fd, &identity, guest->definition, err)
+    r = claims != NULL ? write_identity(guest, &identity, err)
                        : err_set(err, -ENOMEM, "out of memory");
     reserve_held_free(held, count);
     return r;
@@ -204,6 +247,27 @@ static int restore_claims(struct guests *guests, const struct found *found, stru
                   : r;
 }
 
+/* Who serves it: they are watched, and end with it, as ever. */
+static int restore_helpers(struct guests *guests, const struct found *found, struct err *err)
+{
+    const struct msg_identity *identity = &found->identity;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < identity->helpers_count; i++) {
+        const struct msg_kept_helper *kept = &identity->helpers[i];
+        struct store_helper row = {.item = kept->item,
+                                   .pid = (pid_t)kept->pid,
+                                   .start_ticks = (uint64_t)kept->start_ticks,
+                                   .path = lend(kept->path),
+                                   .is_writable = kept->is_writable};
+
+        (void)snprintf(row.format, sizeof(row.format), "%s",
+                       kept->format != NULL ? kept->format : "");
+        r = store_helper_put(guests->env.store, identity->instance, &row, err);
+    }
+    return r;
+}
+
 /* All of it in one transaction, or nothing. */
 static int write_found(struct guests *guests, const struct found *found, struct store_guest *row,
                        struct msg_event *event, struct err *err)
@@ -221,6 +285,9 @@ static int write_found(struct guests *guests, const struct found *found, struct 
     }
     if (r == 0) {
         r = restore_claims(guests, found, err);
+    }
+    if (r == 0) {
+        r = restore_helpers(guests, found, err);
     }
     if (r == 0) {
         r = events_write(guests->env.events, event, time, err);

@@ -2,6 +2,7 @@
 """Disks in formats that a helper serves: qemu-storage-daemon, started and ended by qvmd, on the real
 /dev/kvm."""
 
+import contextlib
 import json
 import os
 import signal
@@ -408,6 +409,26 @@ class HelperTest(HelperBase):
         self.qvmd.start()
         self.assert_runs_on(before)
         self.assertIn("is gone: it has ended", "".join(self.lost()))
+
+    def test_a_helper_is_found_again_by_a_qvmd_whose_store_was_lost(self):
+        image = self.image("a")
+        before = self.start_with(image)
+        self.write()
+        pid = self.helper()
+        self.qvmd.crash()
+        for end in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.qvmd.store + end)
+        self.qvmd.start()
+        self.assert_runs_on(before)
+        self.assertEqual(self.helper(), pid)
+        os.kill(pid, signal.SIGKILL)  # and followed by another one, as ever
+        self.eventually(lambda: len(self.again()) == 1, "no other helper", 20)
+        self.ask(f"{DISK} read 7 {SECTORS} 5", f"status 0, {SECTORS} good")
+        pid = self.helper()
+        self.qvmd.call("guest.kill", name="a")
+        self.assert_ends(pid)
+        self.eventually(lambda: self.helpers() == [], "its row stays", 20)
 
     def test_a_helper_ends_with_its_qvm_whoever_kills_that(self):
         image = self.image("a")
