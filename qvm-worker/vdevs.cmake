@@ -29,7 +29,7 @@ add_library(vdev-host STATIC ${CMAKE_CURRENT_LIST_DIR}/vdev/host.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/implied.c ${CMAKE_CURRENT_LIST_DIR}/vdev/key.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/event.c ${CMAKE_CURRENT_LIST_DIR}/vdev/event_round.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/image.c
-  ${CMAKE_CURRENT_LIST_DIR}/vdev/module.c ${CMAKE_CURRENT_LIST_DIR}/vdev/naps.c
+  ${CMAKE_CURRENT_LIST_DIR}/vdev/module.c ${CMAKE_CURRENT_LIST_DIR}/vdev/coalesce.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/shown.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/need.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/frames.c

@@ -309,10 +309,10 @@ static bool take_events(struct vdev_slot *slot, int timeout_ms)
 {
     struct epoll_event ready[BATCH];
     int count = epoll_wait(slot->events->epoll_fd, ready, BATCH, timeout_ms);
-    bool has_naps = slot->image != NULL && slot->events->has_thread;
+    bool coalesces = slot->image != NULL && slot->events->has_thread;
 
-    if (has_naps) {
-        vdev_host_nap(slot);
+    if (coalesces) {
+        vdev_host_coalesce(slot);
     }
     for (int i = 0; i < count; i++) {
         if (ready[i].data.u32 == KEY_QUIT) {
@@ -320,7 +320,7 @@ static bool take_events(struct vdev_slot *slot, int timeout_ms)
         }
         take_event(slot, ready[i].data.u32);
     }
-    if (has_naps) {
+    if (coalesces) {
         vdev_host_end_round(slot);
     }
     return true;

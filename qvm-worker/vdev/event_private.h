@@ -8,7 +8,7 @@
 #include <uv.h>
 
 #include "proto/base/err.h"
-#include "qvm-worker/vdev/naps.h"
+#include "qvm-worker/vdev/coalesce.h"
 #include "vdevs/include/qvm/vdev.h"
 
 struct vdev_slot;
@@ -48,9 +48,9 @@ struct vdev_events {
     enum vdev_thread_state thread_state; /* under the slot's lock, as is what follows */
     pthread_cond_t thread_changed;
     struct err thread_err;
-    uint32_t begun;       /* transfers of this round, */
-    uint64_t begun_bytes; /* and what they move */
-    struct naps naps;     /* of a device with an image; its I/O thread's alone */
+    uint32_t begun;           /* transfers of this round, */
+    uint64_t begun_bytes;     /* and what they move */
+    struct coalesce coalesce; /* of a device with an image; its I/O thread's alone */
 };
 
 /* The services. */
@@ -72,7 +72,7 @@ void vdev_host_hear_network(const struct vdev_slot *slot, uint32_t queue, bool i
 
 /* Of a device with an image and a thread, which waits once a round: let more come, where that pays;
  * count what the round began. */
-void vdev_host_nap(struct vdev_slot *slot);
+void vdev_host_coalesce(struct vdev_slot *slot);
 void vdev_host_end_round(struct vdev_slot *slot);
 
 /* Ring what was missed while the device was held. */

@@ -1,8 +1,8 @@
 /* Rounds of an I/O thread: what it begins between two waits, and how long it lets more come. */
 #include <time.h>
 
+#include "qvm-worker/vdev/coalesce.h"
 #include "qvm-worker/vdev/event_private.h"
-#include "qvm-worker/vdev/naps.h"
 #include "qvm-worker/vdev/private.h"
 
 static uint64_t host_clock_ns(void)
@@ -14,16 +14,16 @@ static uint64_t host_clock_ns(void)
 }
 
 /* Nobody wakes the thread up: it is short. */
-void vdev_host_nap(struct vdev_slot *slot)
+void vdev_host_coalesce(struct vdev_slot *slot)
 {
     struct vdev_events *events = slot->events;
-    uint64_t nap_ns = naps_next_ns(&events->naps), until_ns;
+    uint64_t delay_ns = coalesce_delay_ns(&events->coalesce), until_ns;
     struct timespec until;
 
-    if (nap_ns == 0) {
+    if (delay_ns == 0) {
         return;
     }
-    until_ns = host_clock_ns() + nap_ns;
+    until_ns = host_clock_ns() + delay_ns;
     until.tv_sec = (time_t)(until_ns / 1000000000u);
     until.tv_nsec = (long)(until_ns % 1000000000u);
     (void)pthread_mutex_lock(&slot->lock);
@@ -45,5 +45,5 @@ void vdev_host_end_round(struct vdev_slot *slot)
     events->begun = 0;
     events->begun_bytes = 0;
     (void)pthread_mutex_unlock(&slot->lock);
-    naps_round(&events->naps, host_clock_ns(), begun, bytes);
+    coalesce_round(&events->coalesce, host_clock_ns(), begun, bytes);
 }

@@ -187,7 +187,7 @@ bool vdev_host_image(struct vdev_slot *slot, struct vdev_image *image)
     return slot->image_need.path != NULL;
 }
 
-/* For how long more are let come (naps.h). */
+/* For how long more are let come (coalesce.h). */
 static void count(struct vdev_events *events, const struct vdev_io *io)
 {
     events->begun++;

@@ -8,7 +8,7 @@ qvm_unit_test(vdev_shmem vdev-static-shmem)
 qvm_unit_test(vdev_apart ${emulated_vdevs_static})
 qvm_unit_test(vdev_fields vdev-fields)
 qvm_unit_test(vdev_save ${emulated_vdevs_static})
-qvm_unit_test(naps vdev-host qvm-core console PkgConfig::UV)
+qvm_unit_test(coalesce vdev-host qvm-core console PkgConfig::UV)
 
 # Modules for the test of the host, in a folder of their own: the sample, and broken ones.
 set(vdev_test_dir ${CMAKE_CURRENT_BINARY_DIR}/test-vdevs)

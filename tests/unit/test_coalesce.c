@@ -1,5 +1,6 @@
-/* When an I/O thread naps, held against guests of whom we know what is best for them. */
-#include "qvm-worker/vdev/naps.h"
+/* When an I/O thread coalesces requests, held against guests of whom we know what is best for them.
+ */
+#include "qvm-worker/vdev/coalesce.h"
 
 #include "tests/unit/unit.h"
 
@@ -12,22 +13,22 @@ struct guest {
     uint64_t think_ns, exits_ns;
     uint64_t now_ns, requests, rounds;
     uint32_t bytes; /* of a request; 0: 4 KiB */
-    struct naps naps;
+    struct coalesce coalesce;
 };
 
 static void do_round(struct guest *guest)
 {
-    uint64_t nap_ns = naps_next_ns(&guest->naps), count = nap_ns / guest->think_ns;
+    uint64_t delay_ns = coalesce_delay_ns(&guest->coalesce), count = delay_ns / guest->think_ns;
 
     count = count < guest->depth ? count : guest->depth;
-    if (count < 2) { /* now and then the thread is late without a nap, too */
+    if (count < 2) { /* now and then the thread is late without a delay, too */
         count = guest->depth > 1 && guest->rounds++ % 8 == 0 ? 2 : 1;
     }
-    guest->now_ns += nap_ns > count * guest->think_ns ? nap_ns : count * guest->think_ns;
+    guest->now_ns += delay_ns > count * guest->think_ns ? delay_ns : count * guest->think_ns;
     guest->now_ns += guest->exits_ns;
     guest->requests += count;
-    naps_round(&guest->naps, guest->now_ns, (uint32_t)count,
-               count * (guest->bytes != 0 ? guest->bytes : 4096));
+    coalesce_round(&guest->coalesce, guest->now_ns, (uint32_t)count,
+                   count * (guest->bytes != 0 ? guest->bytes : 4096));
 }
 
 /* How long a request takes, of so many from now on. */
@@ -49,27 +50,27 @@ static struct guest make(uint32_t depth, uint64_t think_us, uint64_t exits_us)
 
 START_TEST(large_requests_never_wait_for_each_other)
 {
-    struct guest guest = make(32, 100, 150); /* which naps would help */
+    struct guest guest = make(32, 100, 150); /* which delays would help */
 
     guest.bytes = 1 << 20;
     for (uint32_t i = 0; i < 100; i++) {
         (void)cost_of(&guest, 100);
-        ck_assert_uint_eq(naps_next_ns(&guest.naps), 0);
+        ck_assert_uint_eq(coalesce_delay_ns(&guest.coalesce), 0);
     }
 }
 END_TEST
 
-START_TEST(at_first_there_is_no_nap)
+START_TEST(at_first_there_is_no_delay)
 {
-    struct naps naps = {0};
+    struct coalesce coalesce = {0};
 
-    ck_assert_uint_eq(naps_next_ns(&naps), 0);
+    ck_assert_uint_eq(coalesce_delay_ns(&coalesce), 0);
 }
 END_TEST
 
 START_TEST(guest_with_many_requests_shares_doorbells_and_interrupts_among_them)
 {
-    struct guest guest = make(32, 100, 150); /* 250 us for each, without naps */
+    struct guest guest = make(32, 100, 150); /* 250 us for each, without delays */
 
     (void)cost_of(&guest, 1000);
     ck_assert_uint_lt(cost_of(&guest, 20000), 125 * US);
@@ -84,7 +85,7 @@ START_TEST(guest_with_one_request_at_a_time_is_never_delayed)
 }
 END_TEST
 
-START_TEST(guest_that_a_nap_would_only_make_wait_is_hardly_delayed)
+START_TEST(guest_that_a_delay_would_only_make_wait_is_hardly_delayed)
 {
     struct guest guest = make(4, 100, 5); /* exits cost it nothing */
 
@@ -95,18 +96,18 @@ END_TEST
 START_TEST(guest_that_goes_on_with_one_request_at_a_time_is_noticed_at_once)
 {
     struct guest guest = make(32, 100, 150);
-    unsigned naps = 0;
+    unsigned delays = 0;
 
     (void)cost_of(&guest, 1000);
-    while (naps_next_ns(&guest.naps) == 0) {
+    while (coalesce_delay_ns(&guest.coalesce) == 0) {
         do_round(&guest);
     }
     guest.depth = 1;
-    while (naps_next_ns(&guest.naps) != 0) {
+    while (coalesce_delay_ns(&guest.coalesce) != 0) {
         do_round(&guest);
-        naps++;
+        delays++;
     }
-    ck_assert_uint_le(naps, 5);
+    ck_assert_uint_le(delays, 5);
 }
 END_TEST
 
@@ -122,18 +123,18 @@ START_TEST(guest_that_begins_to_have_many_requests_is_noticed_soon)
 }
 END_TEST
 
-START_TEST(guest_in_no_hurry_has_no_nap)
+START_TEST(guest_in_no_hurry_has_no_delay)
 {
     struct guest guest = make(32, 5000, 0);
 
     (void)cost_of(&guest, 10000);
-    ck_assert_uint_eq(naps_next_ns(&guest.naps), 0);
+    ck_assert_uint_eq(coalesce_delay_ns(&guest.coalesce), 0);
 }
 END_TEST
 
-UNIT_MAIN("naps", at_first_there_is_no_nap, large_requests_never_wait_for_each_other,
+UNIT_MAIN("coalesce", at_first_there_is_no_delay, large_requests_never_wait_for_each_other,
           guest_with_many_requests_shares_doorbells_and_interrupts_among_them,
           guest_with_one_request_at_a_time_is_never_delayed,
-          guest_that_a_nap_would_only_make_wait_is_hardly_delayed,
+          guest_that_a_delay_would_only_make_wait_is_hardly_delayed,
           guest_that_goes_on_with_one_request_at_a_time_is_noticed_at_once,
-          guest_that_begins_to_have_many_requests_is_noticed_soon, guest_in_no_hurry_has_no_nap)
+          guest_that_begins_to_have_many_requests_is_noticed_soon, guest_in_no_hurry_has_no_delay)
