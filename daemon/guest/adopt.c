@@ -47,13 +47,15 @@ static void count_claims(struct guest *guest)
         return; /* shown as unknown */
     }
     guest->was_granted = count > 0 || guest->state != STATE_starting;
-    guest->memory = guest->vcpus = 0;
+    guest->memory = guest->vcpus = guest->devices = 0;
     CPU_ZERO(&own);
     for (size_t i = 0; i < count; i++) {
         if (held[i].kind == RESOURCE_memory) {
             guest->memory += held[i].amount;
         } else if (held[i].kind == RESOURCE_cpu) {
             guest->vcpus += held[i].amount;
+        } else if (held[i].kind == RESOURCE_device) {
+            guest->devices++;
         } else if (held[i].kind == RESOURCE_hostcpu && reserve_cpu_of(held[i].id) >= 0) {
             CPU_SET((size_t)reserve_cpu_of(held[i].id), &own);
         }

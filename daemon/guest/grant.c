@@ -212,6 +212,7 @@ static void grant(struct guest *guest, struct hand *keeper)
             guest->vcpus += ask->items[i].amount;
         }
     }
+    guest->devices = ask->taking != NULL ? (int64_t)ask->taking->count : 0; /* whole groups */
     r = guest_ask_place(guest, &err);
     if (r == -ESRCH) { /* nobody is left to be told of a refusal */
         (void)err_set(&err, -ECHILD, "its qvm ended before it ran");

@@ -108,6 +108,7 @@ void guest_describe(const struct guest *guest, struct guest_times *times, struct
         .pid = is_live ? last->pid : 0,
         .vcpus = is_live ? guest->vcpus : 0,
         .memory = is_live ? guest->memory : 0,
+        .devices = is_live ? guest->devices : 0,
         .cpus = is_live && guest->own_cpus_text[0] != '\0' ? lend(guest->own_cpus_text) : NULL,
         .started = last->id != 0 ? times->started : NULL,
         .ended = times->ended[0] != '\0' ? times->ended : NULL,

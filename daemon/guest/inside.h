@@ -90,7 +90,7 @@ struct guest {
     bool is_desired_unwritten, is_state_unwritten; /* the store could not be written */
 
     struct store_instance instance; /* the last one; id 0: it never ran */
-    int64_t vcpus, memory;          /* of the live one */
+    int64_t vcpus, memory, devices; /* of the live one */
     cpu_set_t own_cpus;             /* of the host, that nobody else has meanwhile */
     char own_cpus_text[CPU_LIST_TEXT_SIZE];
     struct worker_proc *worker;      /* while it has a process */

@@ -252,7 +252,7 @@ int guest_begin(struct guest *guest, enum guest_event event, uid_t uid, struct e
     guest->doom.code = 0;
     guest->is_shot = guest->was_granted = false;
     guest->down_why[0] = '\0';
-    guest->vcpus = guest->memory = 0;
+    guest->vcpus = guest->memory = guest->devices = 0;
     guest_know_cpus(guest, NULL);
     launch_or_bury(guest, qvm_fd, vdev_fd, guest->all->spares);
     return 0;

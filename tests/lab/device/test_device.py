@@ -671,8 +671,10 @@ class QvmTest(Devices, QvmdTest):
         guest = self.start("a", more="pass loc pci:0:5\npass loc pci:0:6.0\n")
         self.assert_console("a", "> ")
         self.assertEqual(self.held(), [CARD, DISK])
+        self.assertEqual(self.qvmd.guest("a")["devices"], 2)
         self.qvmd.restart()
         self.assert_runs_on(guest)
+        self.assertEqual(self.qvmd.guest("a")["devices"], 2)
         with self.assertRaises(Refused) as caught:
             self.start("b", more="pass loc pci:8086/10d3\n")
         self.assertIn(f"b.qvmconf:5: device '{CARD}' is held by guest 'a' (pid {guest['pid']})",
