@@ -94,8 +94,7 @@ void net_kernel_start(struct net *net)
         return; /* a driver that gave it no queues gets no frames */
     }
     net->kernel_pairs = pairs;
-    net->is_kernel =
-        virtio->host->tap->run(virtio->slot, virtio->negotiated & THEIRS, queues, pairs) == 0;
+    net->is_kernel = virtio->host->tap->run(virtio->slot, virtio->negotiated, queues, pairs) == 0;
     if (!net->is_kernel) {
         virtio_need_reset(virtio);
     }

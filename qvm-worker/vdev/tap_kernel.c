@@ -301,8 +301,8 @@ static void start(struct vdev_slot *slot)
     for (i = 0; r == 0 && i < vhost->pairs; i++) {
         r = find_ring(slot, &vhost->queues[2 * i], &vhost->rings[2 * i]);
         r = r == 0 ? find_ring(slot, &vhost->queues[2 * i + 1], &vhost->rings[2 * i + 1]) : r;
-        r = r == 0 ? vhost_kernel_start(vhost->fds[i], vhost->features, &vhost->rings[2 * i],
-                                        slot->network_fds[i])
+        r = r == 0 ? vhost_kernel_start(vhost->fds[i], vhost->features & vhost->offered,
+                                        &vhost->rings[2 * i], slot->network_fds[i])
                    : r;
         if (r != 0) {
             break;
@@ -420,8 +420,7 @@ static int tap_run(struct vdev_slot *slot, uint64_t features, const struct vdev_
 {
     struct slot_vhost *vhost = slot->tap_kernel;
 
-    if (!has_thread(slot) || pairs == 0 || pairs > slot->network_need.count || vhost->is_running ||
-        (features & ~vhost->offered) != 0) {
+    if (!has_thread(slot) || pairs == 0 || pairs > slot->network_need.count || vhost->is_running) {
         return -EINVAL;
     }
     for (uint32_t i = 0; i < 2 * pairs; i++) {

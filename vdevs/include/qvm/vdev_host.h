@@ -151,7 +151,8 @@ struct vdev_tap_services {
     uint64_t (*features)(struct vdev_slot *slot, uint32_t event, bool *is_required);
 
     /* Have it work the queues of the first `pairs` pairs off, all of which rest, with the features
-     * that were agreed upon, among those that it offers. Returns at once. 0; -EINVAL. */
+     * that were agreed upon: its own, and what a tap may leave to the driver. Returns at once. 0;
+     * -EINVAL. */
     int (*run)(struct vdev_slot *slot, uint64_t features, const struct vdev_tap_queue *queues,
                uint32_t pairs);
 
