@@ -1,6 +1,7 @@
 """A qvmd of one's own: its process, its files, the qvms that it has started."""
 
 import base64
+import contextlib
 import glob
 import os
 import shutil
@@ -233,6 +234,15 @@ class Qvmd:
             if self.all_children() == children and self.spares() == spares or \
                     time.monotonic() > end:
                 return count
+
+    def descriptor_names(self):
+        """What they are, by number: to be read by who wonders which one is too many."""
+        found = {}
+        folder = f"/proc/{self.process.pid}/fd"
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for number in os.listdir(folder):
+                found[int(number)] = os.readlink(os.path.join(folder, number))
+        return dict(sorted(found.items()))
 
     def directories(self):
         return sorted(os.listdir(os.path.join(self.home, "guests")))
