@@ -145,10 +145,12 @@ static int migrate(struct store *store, int64_t version, struct err *err)
 /* ---- opening ---- */
 
 /* The lock is taken: nobody else needs the file, so the index of the log stays in our memory
- * (EXCLUSIVE), and a full disk cannot keep us from reading. */
+ * (EXCLUSIVE), and a full disk cannot keep us from reading. What a step of a transaction would undo
+ * stays there, too (temp_store): over 64 KiB it became a file, which EXCLUSIVE kept for ever. */
 static const char LOCKING[] = "PRAGMA locking_mode=EXCLUSIVE";
 static const char SETTINGS[] = "PRAGMA journal_mode=WAL;"
                                "PRAGMA synchronous=FULL;"
+                               "PRAGMA temp_store=MEMORY;"
                                "PRAGMA foreign_keys=ON";
 
 static int open_database(struct store *store, const char *path, struct err *err)

@@ -1,9 +1,56 @@
 /* The store in its file: lock, modes, migrations, full and read-only disks, kill -9. */
 #include "tests/unit/store_file_unit.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+
+static size_t open_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    size_t count = 0;
+
+    ck_assert_ptr_nonnull(dir);
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    ck_assert_int_eq(closedir(dir), 0);
+    return count;
+}
+
+/* All guests are defined anew: some forty pages. */
+static void define_many(struct store *store, char filler)
+{
+    enum { GUESTS = 200, SIZE = 800 };
+    char text[SIZE];
+    struct store_guest guest = {.owner = 7, .definition = text, .desired = STATE_stopped};
+
+    memset(text, filler, sizeof(text));
+    text[0] = text[sizeof(text) - 2] = '"';
+    text[sizeof(text) - 1] = '\0';
+    for (int i = 0; i < GUESTS; i++) {
+        (void)snprintf(guest.name, sizeof(guest.name), "g%d", i);
+        ck_assert_int_eq(store_guest_put(store, &guest, NULL, NULL), 0);
+    }
+}
+
+START_TEST(a_large_step_of_a_transaction_leaves_no_file_open)
+{
+    auto_store struct store *store = test_store(path);
+    size_t before;
+    struct store_tx outer, inner;
+
+    define_many(store, 'a');
+    before = open_descriptors();
+    ck_assert_int_eq(store_begin(store, &outer, NULL), 0);
+    ck_assert_int_eq(store_begin(store, &inner, NULL), 0);
+    define_many(store, 'b');
+    ck_assert_int_eq(store_commit(&inner, NULL), 0);
+    ck_assert_int_eq(store_commit(&outer, NULL), 0);
+    ck_assert_uint_eq(open_descriptors(), before);
+}
+END_TEST
 
 START_TEST(all_files_are_private_whatever_the_umask)
 {
@@ -319,4 +366,5 @@ UNIT_MAIN_WITH("store_file", setup, teardown, all_files_are_private_whatever_the
                a_disk_that_fails_changes_nothing_and_is_found_sound_again,
                after_kill_9_what_was_committed_is_there_and_nothing_else,
                a_read_only_database_is_read_with_its_log_and_degraded_until_it_can_be_written,
-               killed_at_any_durable_step_states_and_events_agree)
+               killed_at_any_durable_step_states_and_events_agree,
+               a_large_step_of_a_transaction_leaves_no_file_open)
