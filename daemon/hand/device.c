@@ -244,14 +244,13 @@ static void await_group(int group)
     }
 }
 
+/* One that is kept and is not VFIO's was being taken by somebody who did not come to the end. */
 static int give_one(const struct hand_device *device, struct err *err)
 {
-    int r = 0;
+    bool is_vfio = pci_is_vfio(ROOT, device->bdf), goes_home = !device->is_kept || !is_vfio;
+    int r = is_vfio ? pci_reset(ROOT, device->bdf, err) : 0;
 
-    if (pci_is_vfio(ROOT, device->bdf)) {
-        r = pci_reset(ROOT, device->bdf, err);
-    }
-    return r == 0 && !device->is_kept ? pci_bind_home(ROOT, device->bdf, &device->home, err) : r;
+    return r == 0 && goes_home ? pci_bind_home(ROOT, device->bdf, &device->home, err) : r;
 }
 
 int hand_give(const struct hand_order *order, struct hand_packet *end)

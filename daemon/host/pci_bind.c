@@ -193,16 +193,16 @@ int pci_bind_home(const char *root, const char *bdf, const struct pci_home *home
     if (r == 0 && driver[0] == '\0' && home->driver[0] != '\0') {
         (void)put_bus(root, "drivers_probe", bdf); /* what came of it is read back */
     }
-    if (r == 0 && was_ours && is_between(home)) {
-        r = offer(dir_fd, bdf, home->driver_override, err);
-    }
     if (r == 0) {
         read_driver(dir_fd, driver);
-        if (!is_home(driver, home)) {
+        if (!is_home(driver, home)) { /* what is set brings that driver at the next try */
             r = err_set(err, -EIO, "'%s' has %s%s%s now, and not '%s' as before", bdf,
                         driver[0] != '\0' ? "the driver '" : "no driver", driver,
                         driver[0] != '\0' ? "'" : "", home->driver);
         }
+    }
+    if (r == 0 && was_ours && is_between(home)) {
+        r = offer(dir_fd, bdf, home->driver_override, err);
     }
     return r;
 }

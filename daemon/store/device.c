@@ -9,10 +9,11 @@
 
 #define COLUMNS "bdf, boot_id, instance, driver, driver_override, trouble"
 
-/* Who takes one that was taken before, in this boot, and finds VFIO's driver there: where it
- * belongs was written the first time. One that has its own driver, or none, is where it belongs: an
- * operator may have brought it there, and what was written is of the past. */
-#define IS_STILL_TAKEN "boot_id = ?2 AND ?4 IN ('" STORE_DRIVER_TAKEN "', '" STORE_DRIVER_ANY "')"
+/* Who takes one that was taken before, in this boot, and finds VFIO's driver there, or none, as on
+ * its way back: where it belongs was written the first time. One that has its own driver is where
+ * it belongs: an operator may have brought it there, and what was written is of the past. */
+#define IS_STILL_TAKEN                                                                             \
+    "boot_id = ?2 AND ?4 IN ('" STORE_DRIVER_TAKEN "', '" STORE_DRIVER_ANY "', '')"
 static const char SQL_TAKE[] =
     "INSERT INTO device(" COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, '') ON CONFLICT(bdf) DO UPDATE SET"
     " driver = iif(" IS_STILL_TAKEN ", driver, ?4),"

@@ -232,10 +232,15 @@ START_TEST(what_was_written_of_a_device_that_an_operator_brought_home_is_of_the_
     ck_assert_int_eq(store_device_get(store, device.bdf, &found, NULL), 0);
     ck_assert_str_eq(found.driver, "nvme");
     ck_assert_str_eq(found.driver_override, "uio");
-    device.driver[0] = '\0';
+    device.driver[0] = '\0'; /* on its way back */
     ck_assert_int_eq(store_device_take(store, &device, NULL), 0);
     ck_assert_int_eq(store_device_get(store, device.bdf, &found, NULL), 0);
-    ck_assert_str_eq(found.driver, "");
+    ck_assert_str_eq(found.driver, "nvme");
+    ck_assert_str_eq(found.driver_override, "uio");
+    (void)snprintf(device.driver, sizeof(device.driver), "igb");
+    ck_assert_int_eq(store_device_take(store, &device, NULL), 0);
+    ck_assert_int_eq(store_device_get(store, device.bdf, &found, NULL), 0);
+    ck_assert_str_eq(found.driver, "igb");
     ck_assert_str_eq(found.driver_override, "");
 }
 END_TEST
