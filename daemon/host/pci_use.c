@@ -166,6 +166,7 @@ static void use_mount(const struct pci_search *search, char *line)
 {
     char *words[5], *rest = line, *dash = strstr(line, " - "), *source, *type;
     char name[NAME_MAX], how[PCI_USE_SIZE];
+    const struct pci_use use = {.how = how, .cure = "unmount it first"};
 
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         words[i] = strsep(&rest, " ");
@@ -179,14 +180,13 @@ static void use_mount(const struct pci_search *search, char *line)
         return;
     }
     source[strcspn(source, " \n")] = '\0';
+    sysfs_harmless(words[4]);
+    (void)snprintf(how, sizeof(how), "is mounted on '%.100s'", words[4]);
     if (block_name(search, words[2], name) ||
         (is_honest(type) && block_of_path(search, source, name))) {
-        const struct pci_use use = {.how = how, .cure = "unmount it first"};
-
-        sysfs_harmless(words[4]);
-        (void)snprintf(how, sizeof(how), "is mounted on '%.100s'", words[4]);
         use_block(search, name, &use, 0);
     }
+    pci_use_share(search, type, source, &use);
 }
 
 FILE *pci_use_text(const char *root, const char *name)

@@ -40,4 +40,8 @@ void pci_use_text_end(FILE **text);
 
 void pci_use_networks(const struct pci_search *search);
 
+/* A mounted file system of that type and source: perhaps a folder behind a virtio function. */
+void pci_use_share(const struct pci_search *search, const char *type, const char *tag,
+                   const struct pci_use *use);
+
 #endif

@@ -270,6 +270,26 @@ START_TEST(a_file_system_with_a_number_of_its_own_is_found_by_its_device)
 }
 END_TEST
 
+START_TEST(a_mounted_folder_of_another_machine_is_the_hosts)
+{
+    static const struct tree_entry share[] = {
+        {"/sys/bus/virtio/devices/virtio0", NULL,
+         "../../../devices/pci0000:00/0000:00:19.1/virtio0"},
+        {"/sys/devices/pci0000:00/0000:00:19.1/virtio0/driver", NULL,
+         "../../../../bus/virtio/drivers/9pnet_virtio"},
+        {"/sys/devices/pci0000:00/0000:00:19.1/virtio0/mount_tag", "root", NULL},
+    };
+
+    tree_add(share, ARRAY_LEN(share));
+    mounts("30 1 0:35 / / rw - 9p other rw\n"
+           "31 1 0:36 / /srv rw - virtiofs root rw\n");
+    ck_assert_str_eq(read_one("0000:00:19.1")->use, "");
+    mounts("30 1 0:35 / / rw - 9p root rw,trans=virtio\n");
+    ck_assert_str_eq(read_one("0000:00:19.1")->use, "shared folder 'root' is mounted on '/'");
+    ck_assert_str_eq(pci_find(&table, "0000:00:19.0")->use, "");
+}
+END_TEST
+
 START_TEST(lines_that_are_no_mounts_are_left)
 {
     static const char *const lines[] = {"\n",
@@ -407,7 +427,8 @@ UNIT_MAIN_WITH("host_pci", pci_tree_setup, pci_tree_teardown, every_function_is_
                names_of_functions_are_whole, a_mounted_disk_is_the_hosts,
                a_disk_below_volumes_is_the_hosts,
                a_file_system_with_a_number_of_its_own_is_found_by_its_device,
-               lines_that_are_no_mounts_are_left, swap_and_what_stands_on_a_disk_are_the_hosts,
+               a_mounted_folder_of_another_machine_is_the_hosts, lines_that_are_no_mounts_are_left,
+               swap_and_what_stands_on_a_disk_are_the_hosts,
                a_disk_of_several_controllers_is_that_of_each,
 
                display_console_and_virtual_functions_are_the_hosts,
