@@ -129,8 +129,8 @@ static int make_machine(struct run *run, int kvm_fd, struct err *err)
         .has_pci = vdev_host_wants_pci(run->spec.vdevs) || plan_has_full_acpi(plan) ||
                    plan->pass_count > 0,
         .has_passed = plan->pass_count > 0,
-        .is_shared =
-            vdev_host_shmem_window(run->spec.vdevs) > 0 || vdev_host_shows_memory(run->spec.vdevs),
+        .is_shared = vdev_host_shmem_window(run->spec.vdevs) > 0,
+        .shows_memory = vdev_host_shows_memory(run->spec.vdevs),
         .has_full_acpi = plan_has_full_acpi(plan),
         .kvm_fd = kvm_fd,
         .ahead = run->spec.ahead,

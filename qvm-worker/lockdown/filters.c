@@ -5,8 +5,8 @@
  * control thread, one of LIST_CONTROL by the control thread alone, one of LIST_IO by the I/O
  * threads of devices alone. Where a device of the host is passed through, vCPUs' threads and the
  * control thread may make those of LIST_PASS as well, and the control thread those of
- * LIST_CONTROL_PASS; where memory is shared with other guests, those of LIST_SHARE, and the control
- * thread those of LIST_CONTROL_SHARE; an I/O thread whose device has a back end outside, those of
+ * LIST_CONTROL_PASS; where memory is shared with other guests, or a device shows memory of its own, those of
+ * LIST_SHARE, and where it is shared the control thread those of LIST_CONTROL_SHARE; an I/O thread whose device has a back end outside, those of
  * LIST_BACKEND, one that programs of the host connect to, those of LIST_SOCKETS, one whose queues
  * the kernel works off, those of LIST_VHOST. A process that has
  * ports of the host may make those of LIST_PORTS and no others. What is in no list kills the
@@ -167,8 +167,8 @@ static const struct rule rules[] = {
     /* the number is VFIO_IOMMU_MAP_DMA's, too: the container's descriptor is closed by then */
     IOCTL(CONTROL_PASS, VFIO_DEVICE_PCI_HOT_RESET),
 
-    /* memory that is shared with other guests: where it is in the guest; what came from qvmd is
-     * mapped, to be read and written, wherever the kernel likes */
+    /* memory that is shared with other guests, or a device's own: where it is in the guest; of the
+     * shared, what came from qvmd is mapped, to be read and written, wherever the kernel likes */
     IOCTL(SHARE, KVM_SET_USER_MEMORY_REGION),
     ALLOW_BITS_2(CONTROL_SHARE, mmap, 2, ALL_BITS, PROT_READ | PROT_WRITE, 3, ALL_BITS, MAP_SHARED),
 
@@ -340,6 +340,7 @@ int main(void)
         {"lockdown_vcpu_pass_code", vcpu | KIND(PASS)},
         {"lockdown_control_pass_code", control | KIND(PASS) | KIND(CONTROL_PASS)},
         {"lockdown_vcpu_share_code", vcpu | KIND(SHARE)},
+        {"lockdown_control_slots_code", control | KIND(SHARE)},
         {"lockdown_control_share_code", control | KIND(SHARE) | KIND(CONTROL_SHARE)},
         {"lockdown_control_both_code",
          control | KIND(PASS) | KIND(CONTROL_PASS) | KIND(CONTROL_SHARE)},

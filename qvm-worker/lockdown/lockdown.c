@@ -38,6 +38,8 @@ static const struct {
     [LOCKDOWN_VCPU_PASS] = {lockdown_vcpu_pass_code, ARRAY_LEN(lockdown_vcpu_pass_code)},
     [LOCKDOWN_CONTROL_PASS] = {lockdown_control_pass_code, ARRAY_LEN(lockdown_control_pass_code)},
     [LOCKDOWN_VCPU_SHARE] = {lockdown_vcpu_share_code, ARRAY_LEN(lockdown_vcpu_share_code)},
+    [LOCKDOWN_CONTROL_SLOTS] = {lockdown_control_slots_code,
+                                ARRAY_LEN(lockdown_control_slots_code)},
     [LOCKDOWN_CONTROL_SHARE] = {lockdown_control_share_code,
                                 ARRAY_LEN(lockdown_control_share_code)},
     [LOCKDOWN_CONTROL_BOTH] = {lockdown_control_both_code, ARRAY_LEN(lockdown_control_both_code)},

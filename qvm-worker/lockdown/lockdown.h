@@ -26,6 +26,7 @@ enum lockdown_kind {
     /* the same where memory is shared with other guests: where it is; the control thread's: mapping
      * it; and with a device of the host as well (vCPUs have that one's door then) */
     LOCKDOWN_VCPU_SHARE,
+    LOCKDOWN_CONTROL_SLOTS, /* where a device shows memory of its own */
     LOCKDOWN_CONTROL_SHARE,
     LOCKDOWN_CONTROL_BOTH,
     LOCKDOWN_IO_BACKEND, /* of an I/O thread that talks to a back end as well */

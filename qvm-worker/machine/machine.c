@@ -83,10 +83,7 @@ static int on_vcpu_ready(void *context, struct err *err)
 {
     const struct machine *machine = context;
 
-    return lockdown_close(machine->spec->has_passed  ? LOCKDOWN_VCPU_PASS
-                          : machine->spec->is_shared ? LOCKDOWN_VCPU_SHARE
-                                                     : LOCKDOWN_VCPU,
-                          err);
+    return lockdown_close(machine_vcpu_door(machine->spec), err);
 }
 
 static int populate(struct machine *machine, struct err *err)
@@ -410,14 +407,6 @@ int machine_await(struct machine *machine, struct err *err)
     return vcpu_set_await(machine->vcpus, err);
 }
 
-static enum lockdown_kind control_door(const struct machine_spec *spec)
-{
-    if (spec->is_shared) {
-        return spec->has_passed ? LOCKDOWN_CONTROL_BOTH : LOCKDOWN_CONTROL_SHARE;
-    }
-    return spec->has_passed ? LOCKDOWN_CONTROL_PASS : LOCKDOWN_CONTROL;
-}
-
 int machine_start(struct machine *machine, struct err *err)
 {
     int r;
@@ -435,7 +424,7 @@ int machine_start(struct machine *machine, struct err *err)
     }
     if (r == 0) {
         /* while the vCPUs are made, and close theirs */
-        r = lockdown_close(control_door(machine->spec), err);
+        r = lockdown_close(machine_control_door(machine->spec), err);
     }
     if (r == 0) {
         r = power_on(machine, true, err);

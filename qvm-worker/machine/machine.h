@@ -113,6 +113,7 @@ struct machine_spec {
     bool has_pci;        /* PCI buses */
     bool has_passed;     /* functions of the host on them: threads may do what these need */
     bool is_shared;      /* memory is shared with other guests: likewise */
+    bool shows_memory;   /* devices have memory of their own there: likewise */
     bool has_full_acpi;  /* fixed hardware, as firmware expects it; needs has_pci */
     const char *cmdline; /* NULL: none */
     const char *cmdline_where;

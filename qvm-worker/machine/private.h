@@ -5,6 +5,7 @@
 #include "proto/counters.h"
 #include "qvm-worker/bus/intr_lines.h"
 #include "qvm-worker/loader/loader.h"
+#include "qvm-worker/lockdown/lockdown.h"
 #include "qvm-worker/machine/board.h"
 #include "qvm-worker/machine/machine.h"
 #include "qvm-worker/tables/firmware_files.h"
@@ -41,6 +42,10 @@ struct machine {
     bool is_held; /* by an operator: nobody else lets the vCPUs go on */
     struct machine_device devices[MACHINE_DEVICES_MAX]; /* last, and not cleared: most have few */
 };
+
+/* The doors of its vCPUs' threads and of the one that called machine_start() (door.c). */
+enum lockdown_kind machine_vcpu_door(const struct machine_spec *spec);
+enum lockdown_kind machine_control_door(const struct machine_spec *spec);
 
 /* Tables where a guest without firmware looks for them, or as files that firmware asks for. No vCPU
  * runs (tables.c). */

@@ -394,6 +394,8 @@ START_TEST(who_shares_memory_can_map_and_move_it_and_no_more)
     ck_assert_int_eq(outcome_of(LOCKDOWN_CONTROL, &map), KILLED);
     ck_assert_int_eq(outcome_of(LOCKDOWN_CONTROL_PASS, &map), KILLED);
     ck_assert_int_eq(outcome_of(LOCKDOWN_VCPU_SHARE, &map), KILLED);
+    ck_assert_int_eq(outcome_of(LOCKDOWN_CONTROL_SLOTS, &move), ALLOWED);
+    ck_assert_int_eq(outcome_of(LOCKDOWN_CONTROL_SLOTS, &map), KILLED);
     ck_assert_int_eq(outcome_of(LOCKDOWN_CONTROL_SHARE, &map), ALLOWED);
     ck_assert_int_eq(outcome_of(LOCKDOWN_CONTROL_BOTH, &map), ALLOWED);
     ck_assert_int_eq(outcome_of(LOCKDOWN_CONTROL_SHARE, &fixed), KILLED);
