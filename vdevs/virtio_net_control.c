@@ -145,6 +145,10 @@ void net_control(struct net *net)
         virtio_use(&net->virtio, queue, &chain, sizeof(answer));
         count++;
     }
+    if ((net->virtio.status & VIRTIO_NEEDS_RESET) != 0) { /* its ring is none */
+        net_kernel_rest(net);
+        return;
+    }
     virtio_tell(&net->virtio, queue);
     if (count == ROUND_COMMANDS) {
         net->virtio.host->ring(net->virtio.slot, queue);

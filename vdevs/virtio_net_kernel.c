@@ -24,19 +24,25 @@ int net_kernel_create(struct net *net)
 {
     struct virtio *virtio = &net->virtio;
     const struct vdev_tap_services *tap = virtio->host->tap;
-    bool is_required = false, is_other;
+    bool is_required = false, is_other, is_old;
     uint64_t offered = tap != NULL ? tap->features(virtio->slot, EVENT_KERNEL, &is_required) : 0;
 
-    if (offered == 0) {
+    if (offered == 0 && !is_required) {
         return 0;
     }
     is_other = (virtio->offered & NOT_THERE) != 0 || virtio->can_legacy;
+    is_old = (offered & VIRTIO_BIT(VIRTIO_F_VERSION_1)) == 0;
     if (is_required && is_other) {
         return virtio->host->fail(virtio->slot, NULL,
                                   "the kernel knows neither packed rings nor the legacy interface "
                                   "nor notification data: leave these out, or take 'vhost auto'");
     }
-    if (is_other || (offered & VIRTIO_BIT(VIRTIO_F_VERSION_1)) == 0) {
+    if (is_required && is_old) {
+        return virtio->host->fail(virtio->slot, NULL,
+                                  "this kernel's vhost-net is too old, or there are no event "
+                                  "descriptors for it: take 'vhost auto'");
+    }
+    if (is_other || is_old) {
         return 0;
     }
     virtio->offered &= OURS | (THEIRS & offered);
@@ -91,7 +97,7 @@ void net_kernel_start(struct net *net)
         }
     }
     if (pairs == 0) {
-        return; /* a driver that gave it no queues gets no frames */
+        return; /* queues that come later are the device's own */
     }
     net->kernel_pairs = pairs;
     net->is_kernel = virtio->host->tap->run(virtio->slot, virtio->negotiated, queues, pairs) == 0;
@@ -122,6 +128,11 @@ void net_kernel_rest(struct net *net)
     net->is_stopping = false;
     net_kernel_look(net);
     net->is_kernel = false;
+    for (uint32_t i = 0; i < net->lane_count; i++) { /* who rang meanwhile was not heard */
+        net->virtio.host->ring(net->virtio.slot, EVENT_NETWORK + i);
+        net->virtio.host->ring(net->virtio.slot, QUEUE_TRANSMIT(i));
+    }
+    net->virtio.host->ring(net->virtio.slot, net_control_queue(net));
 }
 
 void net_kernel_event(struct net *net, uint32_t event)

@@ -52,7 +52,8 @@ struct slot_vhost {
 
     /* Under the slot's lock. */
     bool is_wanted, is_paused, is_running;
-    bool is_fresh; /* since the device wants it, it has not run */
+    bool is_fresh;  /* a driver that has just come: what waits in the tap is not for it */
+    bool is_narrow; /* the tap has the queues and offloads of a driver, not all */
     uint64_t features;
     uint32_t pairs;
     struct vdev_tap_queue queues[QUEUES_MAX];
@@ -277,10 +278,17 @@ static void stop(struct vdev_slot *slot, uint32_t pairs)
         vhost->queues[2 * i].base = vhost->rings[2 * i].base;
         vhost->queues[2 * i + 1].base = vhost->rings[2 * i + 1].base;
     }
-    attach(slot, slot->network_need.count);
-    (void)ioctl(slot->network_fds[0], TUNSETOFFLOAD, offloads_of(UINT64_MAX));
     hear(slot, true);
     vhost->is_running = false;
+}
+
+/* The device has its tap back, as it was at first. While it only pauses the tap stays the driver's:
+ * what comes meanwhile is in its queues afterwards, and asks for nothing that it cannot take. */
+static void widen(struct vdev_slot *slot)
+{
+    attach(slot, slot->network_need.count);
+    (void)ioctl(slot->network_fds[0], TUNSETOFFLOAD, offloads_of(UINT64_MAX));
+    slot->tap_kernel->is_narrow = false;
 }
 
 static void start(struct vdev_slot *slot)
@@ -290,6 +298,7 @@ static void start(struct vdev_slot *slot)
     int r = 0;
 
     hear(slot, false);
+    vhost->is_narrow = true;
     attach(slot, vhost->pairs);
     if (ioctl(slot->network_fds[0], TUNSETOFFLOAD, offloads_of(vhost->features)) != 0) {
         r = -errno;
@@ -320,13 +329,16 @@ static void start(struct vdev_slot *slot)
 static void fulfil(struct vdev_slot *slot)
 {
     struct slot_vhost *vhost = slot->tap_kernel;
-    bool is_due = vhost->is_wanted && !vhost->is_paused;
+    bool is_due = vhost->is_wanted && !vhost->is_paused && !vdev_host_is_still(slot);
 
     if (vhost->is_running && !is_due) {
         stop(slot, vhost->pairs);
     } else if (!vhost->is_running && is_due) {
         start(slot);
         vhost->is_wanted = vhost->is_running;
+    }
+    if (vhost->is_narrow && !vhost->is_wanted) {
+        widen(slot);
     }
     (void)pthread_cond_broadcast(&vhost->changed);
 }
@@ -419,6 +431,7 @@ static int tap_run(struct vdev_slot *slot, uint64_t features, const struct vdev_
                    uint32_t pairs)
 {
     struct slot_vhost *vhost = slot->tap_kernel;
+    bool is_fresh = true;
 
     if (!has_thread(slot) || pairs == 0 || pairs > slot->network_need.count || vhost->is_running) {
         return -EINVAL;
@@ -428,10 +441,12 @@ static int tap_run(struct vdev_slot *slot, uint64_t features, const struct vdev_
             return -EINVAL;
         }
         vhost->queues[i] = queues[i];
+        is_fresh = is_fresh && queues[i].base == 0;
     }
     vhost->features = features;
     vhost->pairs = pairs;
-    vhost->is_wanted = vhost->is_fresh = true;
+    vhost->is_wanted = true;
+    vhost->is_fresh = is_fresh;
     vhost->is_paused = vdev_host_is_still(slot);
     ask(slot);
     return 0;
@@ -442,7 +457,7 @@ static void tap_rest(struct vdev_slot *slot)
     if (has_thread(slot) && slot->tap_kernel->is_wanted) {
         slot->tap_kernel->is_wanted = false;
         ask(slot);
-        (void)wait_until_stopped(slot, 0); /* no step of it waits for anybody */
+        (void)wait_until_stopped(slot, 0); /* for the kernel's networking at most */
     }
 }
 
