@@ -239,8 +239,8 @@ class Qvmd:
         """What they are, by number: to be read by who wonders which one is too many."""
         found = {}
         folder = f"/proc/{self.process.pid}/fd"
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for number in os.listdir(folder):
+        for number in os.listdir(folder) if os.path.exists(folder) else []:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 found[int(number)] = os.readlink(os.path.join(folder, number))
         return dict(sorted(found.items()))
 
