@@ -143,6 +143,9 @@ class ExchangeTest(ProgramsTest):
         for _ in range(8):  # more than a socket takes
             client.request("rpc.discover")
         client.request("shmem.join", region="late", size=4096)
+        hung_up = select.poll()
+        hung_up.register(client.socket, 0)
+        self.assertTrue(hung_up.poll(20000), "qvmd did not hang up")  # nothing is taken until then
         with self.assertRaises(EOFError):
             client.answer(client.last_id)
         self.assertEqual(client.fds, [])
