@@ -5,12 +5,13 @@
  * control thread, one of LIST_CONTROL by the control thread alone, one of LIST_IO by the I/O
  * threads of devices alone. Where a device of the host is passed through, vCPUs' threads and the
  * control thread may make those of LIST_PASS as well, and the control thread those of
- * LIST_CONTROL_PASS; where memory is shared with other guests, or a device shows memory of its own, those of
- * LIST_SHARE, and where it is shared the control thread those of LIST_CONTROL_SHARE; an I/O thread whose device has a back end outside, those of
- * LIST_BACKEND, one that programs of the host connect to, those of LIST_SOCKETS, one whose queues
- * the kernel works off, those of LIST_VHOST. A process that has
- * ports of the host may make those of LIST_PORTS and no others. What is in no list kills the
- * process. EPERM answers calls that libraries make and do without; a reason stands beside each. */
+ * LIST_CONTROL_PASS; where memory is shared with other guests, or a device shows memory of its own,
+ * those of LIST_SHARE, and where it is shared the control thread those of LIST_CONTROL_SHARE; an
+ * I/O thread whose device has a back end outside, those of LIST_BACKEND, one that programs of the
+ * host connect to, those of LIST_SOCKETS, one whose queues the kernel works off, those of
+ * LIST_VHOST. A process that has ports of the host may make those of LIST_PORTS and no others. What
+ * is in no list kills the process. EPERM answers calls that libraries make and do without; a reason
+ * stands beside each. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
