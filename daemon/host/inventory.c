@@ -12,7 +12,7 @@
 
 #define SETTLES_NS UINT64_C(2000000000) /* a new function gets attributes for so long */
 #define TURN_MOST  64                   /* messages read at once: others want a turn, too */
-#define ASKS_NS    UINT64_C(1000000000) /* who did not answer is not asked again before */
+#define ASKS_NS    UINT64_C(1000000000) /* who did not answer is not asked again before, at first */
 
 struct inventory {
     struct inventory_env env;
@@ -22,6 +22,7 @@ struct inventory {
     bool is_topology_stale; /* a CPU came or went */
     uint64_t stale_until;   /* uv_hrtime() */
     uint64_t asks_again;    /* uv_hrtime(), of who did not answer */
+    uint64_t asks_ns;       /* so long after: twice as long with each that hung */
     char looked_at[INVENTORY_LOOK_MAX][PCI_BDF_SIZE];
     size_t look_count; /* 0: nobody looks */
     int fd;            /* -1: deaf */
@@ -46,19 +47,19 @@ static bool is_same(const struct pci_function *a, const struct pci_function *b)
 
 /* What a function's configuration space told once holds as long as it is the same one. `before`:
  * what it was; NULL: it was not there. */
-static void keep_config(const struct inventory *inventory, const struct pci_function *before,
-                        struct pci_function *now)
+static void keep_config(const struct pci_function *before, struct pci_function *now)
 {
     if (before != NULL && is_same(before, now)) {
         now->config = before->config;
-        now->was_asked = before->was_asked && uv_hrtime() < inventory->asks_again;
+        now->was_asked = before->was_asked;
     }
 }
 
 /* Reading configuration space waits for resets, and so somebody else does it, for some at a time.
- */
-static void look(struct inventory *inventory)
+ * `is_question`: somebody wants to know, so who did not answer is asked again in its time. */
+static void look(struct inventory *inventory, bool is_question)
 {
+    bool asks_again = is_question && uv_hrtime() >= inventory->asks_again;
     size_t count = 0;
 
     if (inventory->env.look == NULL || inventory->look_count > 0) {
@@ -67,16 +68,16 @@ static void look(struct inventory *inventory)
     for (size_t i = 0; i < inventory->pci.count && count < INVENTORY_LOOK_MAX; i++) {
         struct pci_function *function = &inventory->pci.list[i];
 
-        if (!function->config.is_known && !function->was_asked) {
+        if (!function->config.is_known && (!function->was_asked || asks_again)) {
             function->was_asked = true;
             memcpy(inventory->looked_at[count++], function->bdf, sizeof(function->bdf));
         }
     }
     if (count > 0) {
-        inventory->asks_again = uv_hrtime() + ASKS_NS;
+        inventory->asks_again = uv_hrtime() + inventory->asks_ns;
         if (inventory->env.look(inventory->env.context, inventory->looked_at, count) == 0) {
             inventory->look_count = count;
-        } /* else they are asked again with the next question */
+        } /* else they are asked again as if they had not answered */
     }
 }
 
@@ -89,6 +90,10 @@ static struct pci_function *find(struct inventory *inventory, const char *bdf)
 
 void inventory_looked(struct inventory *inventory, const struct pci_config *configs, size_t count)
 {
+    if (count < inventory->look_count) { /* and maybe its hand hangs for ever */
+        inventory->asks_ns *= 2;
+        inventory->asks_again = uv_hrtime() + inventory->asks_ns;
+    }
     for (size_t i = 0; i < inventory->look_count; i++) {
         struct pci_function *function = find(inventory, inventory->looked_at[i]);
 
@@ -99,7 +104,7 @@ void inventory_looked(struct inventory *inventory, const struct pci_config *conf
         }
     }
     inventory->look_count = 0;
-    look(inventory);
+    look(inventory, false);
 }
 
 /* All of it anew; what differs is told. */
@@ -112,7 +117,7 @@ static int read_again(struct inventory *inventory)
     }
     old = inventory->pci;
     for (size_t i = 0; i < fresh.count; i++) {
-        keep_config(inventory, pci_find(&old, fresh.list[i].bdf), &fresh.list[i]);
+        keep_config(pci_find(&old, fresh.list[i].bdf), &fresh.list[i]);
     }
     inventory->pci = fresh;
     for (size_t i = 0; i < old.count; i++) {
@@ -142,7 +147,7 @@ static void refresh(struct inventory *inventory)
         struct pci_function now;
 
         if (pci_read_function(inventory->env.root, function->bdf, &now, NULL) == 0) {
-            keep_config(inventory, function, &now);
+            keep_config(function, &now);
             *function = now;
         } /* else it stays as it was */
     }
@@ -174,7 +179,7 @@ static void learn(struct inventory *inventory, const char *bdf)
     if (pci_read_function(inventory->env.root, bdf, &function, NULL) == 0) {
         if (pci_insert(&inventory->pci, &function) == 0) {
             tell(inventory, &function, true);
-            look(inventory);
+            look(inventory, false);
         }
     }
 }
@@ -288,6 +293,7 @@ int inventory_create(const struct inventory_env *env, struct inventory **result,
     }
     inventory->env = *env;
     inventory->fd = -1;
+    inventory->asks_ns = ASKS_NS;
     r = follow(inventory, err); /* first: nothing falls between hearing and reading */
     r = r == 0 ? pci_read(env->root, &inventory->pci, err) : r;
     r = r == 0 ? topology_read(env->root, &inventory->topology, err) : r;
@@ -296,7 +302,7 @@ int inventory_create(const struct inventory_env *env, struct inventory **result,
         return r;
     }
     *result = inventory;
-    look(inventory);
+    look(inventory, false);
     return 0;
 }
 
@@ -320,14 +326,14 @@ static int read_pci(struct inventory *inventory)
     if (inventory_deaf(inventory) != NULL) {
         int r = read_again(inventory);
 
-        look(inventory);
+        look(inventory, true);
         return r;
     }
     if (inventory->is_pci_stale) {
         refresh(inventory);
         inventory->is_pci_stale = uv_hrtime() < inventory->stale_until;
-        look(inventory);
     }
+    look(inventory, true);
     return pci_read_use(inventory->env.root, &inventory->pci);
 }
 

@@ -2,6 +2,7 @@
 #include "daemon/host/inventory.h"
 
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -170,6 +171,19 @@ START_TEST(configuration_space_is_read_by_somebody_who_may_wait_and_once)
 }
 END_TEST
 
+START_TEST(who_did_not_answer_is_asked_again_by_a_later_question)
+{
+    const struct timespec a_second = {.tv_sec = 1, .tv_nsec = 50000000};
+
+    ck_assert_str_eq(asked_now(), FIRST " ");
+    inventory_looked(inventory, &(struct pci_config){0}, 1);
+    ck_assert_int_eq(nanosleep(&a_second, NULL), 0);
+    ck_assert_str_eq(asked_now(), ""); /* nobody wants to know */
+    ck_assert_uint_eq(inventory_pci(inventory)->count, 1);
+    ck_assert_str_eq(asked_now(), FIRST " ");
+}
+END_TEST
+
 START_TEST(who_is_behind_a_function_that_waits_has_its_turn_again)
 {
     hear(MESSAGE("remove", FIRST));
@@ -292,6 +306,7 @@ UNIT_MAIN_WITH("host_inventory", setup, teardown, a_device_that_appears_is_told_
                a_device_that_has_gone_before_it_could_be_read_is_not_told,
                a_driver_that_was_bound_is_seen,
                configuration_space_is_read_by_somebody_who_may_wait_and_once,
+               who_did_not_answer_is_asked_again_by_a_later_question,
                who_is_behind_a_function_that_waits_has_its_turn_again,
                what_others_say_is_nothing_to_us, a_cpu_that_was_switched_on_is_seen,
                who_is_deaf_notices_what_has_changed_when_he_is_asked,
