@@ -189,7 +189,7 @@ static const char *context_name(const struct conf_scope *scope)
 
 static int refuse(struct conf_scope *scope, const struct conf_word *word)
 {
-    struct conf_names of_context = {""}, anywhere = {""};
+    struct conf_names of_context = {0}, anywhere = {0};
     char contexts[128];
     const char *nearest;
 

@@ -225,12 +225,15 @@ static bool is_listed(const struct conf_names *names, const char *name, size_t s
 
 static void list_name(struct conf_names *names, const char *name)
 {
+    static const char more[] = ", ...";
     size_t size = strlen(name), used = strlen(names->text);
 
-    if (size > 0 && !is_listed(names, name, size) && used + 2 + size < sizeof(names->text)) {
-        (void)snprintf(names->text + used, sizeof(names->text) - used, "%s%s",
-                       used == 0 ? "" : ", ", name);
+    if (size == 0 || names->is_cut || is_listed(names, name, size)) {
+        return;
     }
+    names->is_cut = used + 2 + size + sizeof(more) > sizeof(names->text);
+    (void)snprintf(names->text + used, sizeof(names->text) - used, "%s%s",
+                   names->is_cut || used == 0 ? "" : ", ", names->is_cut ? more : name);
 }
 
 void conf_nearest_offer(struct conf_nearest *nearest, const char *name)

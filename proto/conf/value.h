@@ -43,10 +43,11 @@ struct conf_nearest {
     struct conf_names *names; /* NULL, or where every name that is offered is listed as well */
 };
 
-/* Names with commas between them, each once; what has no room is left out. */
+/* Names with commas between them, each once; where there is no room for more stands "...". */
 #define CONF_NAMES_SIZE 384
 struct conf_names {
     char text[CONF_NAMES_SIZE];
+    bool is_cut;
 };
 void conf_nearest_offer(struct conf_nearest *nearest, const char *name);
 

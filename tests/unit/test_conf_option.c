@@ -249,9 +249,9 @@ START_TEST(a_word_that_is_near_to_none_is_told_what_there_is)
 }
 END_TEST
 
-START_TEST(a_list_of_names_has_each_once_and_as_many_as_have_room)
+START_TEST(a_list_of_names_has_each_once_and_tells_that_there_are_more)
 {
-    struct conf_names names = {""};
+    struct conf_names names = {0};
     struct conf_nearest nearest = {.word = "x", .names = &names};
     char name[16];
 
@@ -266,7 +266,7 @@ START_TEST(a_list_of_names_has_each_once_and_as_many_as_have_room)
     }
     ck_assert_uint_lt(strlen(names.text), CONF_NAMES_SIZE);
     ck_assert_uint_gt(strlen(names.text), CONF_NAMES_SIZE - 16);
-    ck_assert_str_eq(strrchr(names.text, '-') - 4, "name-40");
+    ck_assert_str_eq(strrchr(names.text, '-') - 4, "name-40, ...");
 }
 END_TEST
 
@@ -286,5 +286,5 @@ UNIT_MAIN("conf options", numbers_follow_their_default_radix_unless_a_prefix_ove
           an_option_without_its_context_names_the_contexts,
           an_unknown_word_is_told_with_what_was_perhaps_meant,
           a_word_that_is_near_to_none_is_told_what_there_is,
-          a_list_of_names_has_each_once_and_as_many_as_have_room,
+          a_list_of_names_has_each_once_and_tells_that_there_are_more,
           a_word_for_later_is_refused_by_name)
