@@ -147,7 +147,6 @@ void net_control(struct net *net)
     }
     if ((net->virtio.status & VIRTIO_NEEDS_RESET) != 0) { /* its ring is none */
         net_kernel_rest(net);
-        return;
     }
     virtio_tell(&net->virtio, queue);
     if (count == ROUND_COMMANDS) {

@@ -44,7 +44,6 @@ static const struct {
 
 struct slot_vhost {
     int fds[VDEV_NETWORK_QUEUES_MAX]; /* one of each queue of the tap; -1: none */
-    bool is_required;                 /* `on` */
     bool is_open;                     /* the kernel has guest memory */
     uint64_t offered;
     uint32_t event; /* the device's, of the first interrupt; behind them that of nonsense */
@@ -52,8 +51,7 @@ struct slot_vhost {
 
     /* Under the slot's lock. */
     bool is_wanted, is_paused, is_running;
-    bool is_fresh;  /* a driver that has just come: what waits in the tap is not for it */
-    bool is_narrow; /* the tap has the queues and offloads of a driver, not all */
+    bool is_fresh; /* a driver that has just come: what waits in the tap is not for it */
     uint64_t features;
     uint32_t pairs;
     struct vdev_tap_queue queues[QUEUES_MAX];
@@ -109,7 +107,6 @@ int vdev_host_grant_vhost(struct vdev_slot *slot, uint32_t queue, int fd)
             return -ENOMEM;
         }
         slot->tap_kernel->work_fd = -1;
-        slot->tap_kernel->is_required = slot->vhost == VDEV_HOST_VHOST_ON;
         for (uint32_t i = 0; i < VDEV_NETWORK_QUEUES_MAX; i++) {
             slot->tap_kernel->fds[i] = -1;
         }
@@ -187,7 +184,7 @@ int vdev_host_vhost_fd(const struct vdev_slot *slot)
 
 /* ---- the I/O thread; the slot's lock is held ---- */
 
-/* Each queue of the tap that a driver uses takes part, or all of them. */
+/* Each queue of the tap that a driver uses takes part. */
 static void attach(const struct vdev_slot *slot, uint32_t pairs)
 {
     for (uint32_t i = 1; i < slot->network_need.count; i++) {
@@ -282,15 +279,8 @@ static void stop(struct vdev_slot *slot, uint32_t pairs)
     vhost->is_running = false;
 }
 
-/* The device has its tap back, as it was at first. While it only pauses the tap stays the driver's:
- * what comes meanwhile is in its queues afterwards, and asks for nothing that it cannot take. */
-static void widen(struct vdev_slot *slot)
-{
-    attach(slot, slot->network_need.count);
-    (void)ioctl(slot->network_fds[0], TUNSETOFFLOAD, offloads_of(UINT64_MAX));
-    slot->tap_kernel->is_narrow = false;
-}
-
+/* The tap stays as its driver wants it also while nobody works it off: what comes meanwhile asks
+ * for nothing that this driver cannot take, and the next one begins with an empty tap. */
 static void start(struct vdev_slot *slot)
 {
     struct slot_vhost *vhost = slot->tap_kernel;
@@ -298,7 +288,6 @@ static void start(struct vdev_slot *slot)
     int r = 0;
 
     hear(slot, false);
-    vhost->is_narrow = true;
     attach(slot, vhost->pairs);
     if (ioctl(slot->network_fds[0], TUNSETOFFLOAD, offloads_of(vhost->features)) != 0) {
         r = -errno;
@@ -336,9 +325,6 @@ static void fulfil(struct vdev_slot *slot)
     } else if (!vhost->is_running && is_due) {
         start(slot);
         vhost->is_wanted = vhost->is_running;
-    }
-    if (vhost->is_narrow && !vhost->is_wanted) {
-        widen(slot);
     }
     (void)pthread_cond_broadcast(&vhost->changed);
 }
@@ -396,7 +382,7 @@ int vdev_host_hold_vhost(struct vdev_slot *slot, uint64_t deadline_ns)
 
 void vdev_host_release_vhost(struct vdev_slot *slot)
 {
-    if (has_thread(slot) && slot->tap_kernel->is_paused) {
+    if (has_thread(slot)) { /* also if it was wanted in the moment of the hold */
         slot->tap_kernel->is_paused = false;
         ask(slot);
     }
