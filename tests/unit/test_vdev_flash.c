@@ -1,25 +1,11 @@
 /* Flash: Intel's commands, JEDEC JESD68.01 (CFI), and the file behind it. */
 #include <errno.h>
-#include <string.h>
 
-#include "tests/fake/vdev_slot.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/flash_unit.h"
 
-#define SIZE  (128u << 10)
 #define BLOCK 4096u
 
-extern const struct vdev_module *const vdev_flash_module;
-
-static struct vdev_slot slot;
 static uint8_t file[SIZE];
-
-static int build(uint64_t size)
-{
-    struct vdev_region region = {VDEV_SPACE_MEMORY, 0xffe00000, size};
-    struct vdev_config config = {.regions = &region, .region_count = 1, .intr_count = 1};
-
-    return fake_slot_build(&slot, vdev_flash_module, &config);
-}
 
 static void set_up(bool has_file, bool is_read_only)
 {
@@ -27,22 +13,6 @@ static void set_up(bool has_file, bool is_read_only)
     slot.has_image = has_file;
     slot.image = (struct vdev_image){SIZE, 512, is_read_only};
     ck_assert_int_eq(build(SIZE), 0);
-}
-
-static void give(uint64_t at, unsigned value)
-{
-    fake_slot_out(&slot, 0, at, (uint8_t)value);
-}
-
-static uint8_t take(uint64_t at)
-{
-    return fake_slot_in(&slot, 0, at);
-}
-
-static void program(uint64_t at, unsigned value)
-{
-    give(at, 0x10);
-    give(at, value);
 }
 
 static void erase(uint64_t at)

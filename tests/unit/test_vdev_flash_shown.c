@@ -1,38 +1,10 @@
 /* Flash that is read as memory. */
-#include <string.h>
-
-#include "tests/fake/vdev_slot.h"
-#include "tests/unit/unit.h"
-
-#define SIZE (128u << 10)
-
-extern const struct vdev_module *const vdev_flash_module;
-
-static struct vdev_slot slot;
+#include "tests/unit/flash_unit.h"
 
 static void set_up(void)
 {
-    struct vdev_region region = {VDEV_SPACE_MEMORY, 0xffe00000, SIZE};
-    struct vdev_config config = {.regions = &region, .region_count = 1, .intr_count = 1};
-
     memset(&slot, 0, sizeof(slot));
-    ck_assert_int_eq(fake_slot_build(&slot, vdev_flash_module, &config), 0);
-}
-
-static void give(uint64_t at, unsigned value)
-{
-    fake_slot_out(&slot, 0, at, (uint8_t)value);
-}
-
-static uint8_t take(uint64_t at)
-{
-    return fake_slot_in(&slot, 0, at);
-}
-
-static void program(uint64_t at, unsigned value)
-{
-    give(at, 0x10);
-    give(at, value);
+    ck_assert_int_eq(build(SIZE), 0);
 }
 
 START_TEST(who_reads_for_a_while_reads_memory_until_the_first_command)

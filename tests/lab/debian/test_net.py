@@ -3,16 +3,16 @@
 of them does not, and both; and the same with taps in bridges of their host."""
 
 import os
-import socket
 import subprocess
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import debian  # noqa: E402: only after the line above
+import exchange  # noqa: E402
 import netdev  # noqa: E402: debian has said where it is
+from exchange import FIND, SECONDS, copy, mac  # noqa: E402
 
-SECONDS = 120
 SIZE = 1 << 20
 
 # Of each pair of cards: what the first and the second offer their drivers.
@@ -22,12 +22,6 @@ PAIRS = {"all": ("", ""), "sender": ("", "peerfeats 0"), "nothing": ("peerfeats 
 BRIDGED = {8: ("br1", "peerfeats 0"), 9: ("br0", "")}
 HOST = "10.0.9.9"  # its address in br0, with cards of number 9
 CARDS = (*range(len(PAIRS)), *BRIDGED)
-PORT = 7000
-FIND = ("i=$(grep -l {mac} /sys/class/net/*/address); i=${{i%/address}}; i=${{i##*/}}; ")
-
-
-def mac(number, end):
-    return f"02:00:00:00:{number:02}:{end + 1:02}"
 
 
 class NetTest(debian.DebianTest):
@@ -69,19 +63,19 @@ class NetTest(debian.DebianTest):
             self.qvmd.call("guest.start", name=name)
         first, second = self.console("a", 0), self.console("b", 1)
         for console in (first, second):
-            console.run(f"seq 200000 | head -c {SIZE} >/numbers", SECONDS)
+            exchange.make_numbers(console, SIZE)
         for number, pair in enumerate(PAIRS):
             with self.subTest(pair):
                 first.run(f"ping -c 2 -w 20 10.0.{number}.2", SECONDS)
-                self.copy(first, second, f"10.0.{number}.2")
-                self.copy(second, first, f"10.0.{number}.1")
+                copy(first, second, f"10.0.{number}.2")
+                copy(second, first, f"10.0.{number}.1")
         for number in BRIDGED:
             with self.subTest(bridge=number):
                 first.run(f"ping -c 2 -w 20 10.0.{number}.2", SECONDS)
-                self.copy(first, second, f"10.0.{number}.2")
-                self.copy(second, first, f"10.0.{number}.1")
+                copy(first, second, f"10.0.{number}.2")
+                copy(second, first, f"10.0.{number}.1")
         with self.subTest("host"):
-            self.speak_with_host(first)
+            exchange.speak_with_host(self, first, HOST, SIZE)
         with self.subTest("after a guest came back"):
             self.qvmd.call("guest.kill", name="b")
             self.expect_carrier(first, 0)
@@ -99,27 +93,6 @@ class NetTest(debian.DebianTest):
             console.run(FIND.format(mac=mac(number, 0)) +
                         f"until grep -q {wanted} /sys/class/net/$i/carrier; do sleep 0.2; done",
                         SECONDS)
-
-    def speak_with_host(self, console):
-        """What the guest sends its host comes back, and is the same."""
-        with socket.create_server((HOST, PORT)) as server:
-            server.settimeout(SECONDS)
-            console.begin(f"nc {HOST} {PORT} </numbers >/copy; cmp /copy /numbers && rm /copy")
-            peer, _ = server.accept()
-            with peer:
-                peer.settimeout(SECONDS)
-                data = b""
-                while len(data) < SIZE and (more := peer.recv(1 << 16)):
-                    data += more
-                peer.sendall(data)
-            console.finish(SECONDS)
-        self.assertEqual(len(data), SIZE)
-
-    def copy(self, sender, receiver, address):
-        """By TCP, and all of it is there."""
-        receiver.begin(f"nc -l -p {PORT} >/copy; cmp /copy /numbers && rm /copy")
-        sender.run(f"until nc {address} {PORT} </numbers; do sleep 0.2; done", SECONDS)
-        receiver.finish(SECONDS)
 
 
 if __name__ == "__main__":

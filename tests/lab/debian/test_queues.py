@@ -3,19 +3,19 @@
 each CPU has a pair of its own, and each is used."""
 
 import os
-import socket
 import subprocess
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import debian  # noqa: E402: only after the line above
+import exchange  # noqa: E402
 import family  # noqa: E402
 import netdev  # noqa: E402: debian has said where it is
+from exchange import SECONDS  # noqa: E402
 
-SECONDS = 120
 SIZE = 1 << 18
-HOST, GUEST, PORT = "10.0.9.9", "10.0.9.1", 7000
+HOST, GUEST = "10.0.9.9", "10.0.9.1"
 MAC = "02:00:00:00:00:01"
 
 
@@ -45,29 +45,13 @@ class QueuesTest(debian.DebianTest):
         self.assertEqual(console.run("ls /sys/class/net/$i/queues").split(),
                          ["rx-0", "rx-1", "tx-0", "tx-1"])
         self.assertEqual(family.state(self, "a", "wide")["pairs"], "2 of 2")
-        console.run(f"seq 50000 | head -c {SIZE} >/numbers", SECONDS)
+        exchange.make_numbers(console, SIZE)
         for cpu in (0, 1):
             before = self.used()
-            self.speak_with_host(console, cpu)
+            exchange.speak_with_host(self, console, HOST, SIZE, f"taskset {1 << cpu:x} ")
             after = self.used()
             for queue in (2 * cpu, 2 * cpu + 1):
                 self.assertGreater(after[queue], before[queue], (cpu, before, after))
-
-    def speak_with_host(self, console, cpu):
-        """What the guest sends its host from one CPU comes back, and is the same."""
-        with socket.create_server((HOST, PORT)) as server:
-            server.settimeout(SECONDS)
-            console.begin(f"taskset {1 << cpu:x} nc {HOST} {PORT} </numbers >/copy; "
-                          "cmp /copy /numbers && rm /copy")
-            peer, _ = server.accept()
-            with peer:
-                peer.settimeout(SECONDS)
-                data = b""
-                while len(data) < SIZE and (more := peer.recv(1 << 16)):
-                    data += more
-                peer.sendall(data)
-            console.finish(SECONDS)
-        self.assertEqual(len(data), SIZE)
 
 
 if __name__ == "__main__":

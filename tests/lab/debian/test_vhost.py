@@ -5,27 +5,21 @@ leave to the cards and with nothing of it; and a card of the same host's which q
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import debian  # noqa: E402: only after the line above
+import exchange  # noqa: E402
 import netdev  # noqa: E402: debian has said where it is
+from exchange import FIND, SECONDS, copy, mac  # noqa: E402
 
-SECONDS = 120
 SIZE = 1 << 20
-PORT = 7000
-FIND = ("i=$(grep -l {mac} /sys/class/net/*/address); i=${{i%/address}}; i=${{i##*/}}; ")
 
 # By number: the bridge, and what the cards of both guests are.
 CARDS = {1: ("br1", "vhost on"), 2: ("br2", "vhost on peerfeats 0"), 3: ("br3", "vhost on queues 2"),
          4: ("br4", "vhost off")}
-
-
-def mac(number, end):
-    return f"02:00:00:00:{number:02}:{end + 1:02}"
 
 
 def address(number, end):
@@ -65,7 +59,7 @@ class VhostTest(debian.DebianTest):
         for number in CARDS:
             console.run(FIND.format(mac=mac(number, end)) +
                         f"ip addr add {address(number, end)}/24 dev $i && ip link set $i up")
-        console.run(f"seq 200000 | head -c {SIZE} >/numbers", SECONDS)
+        exchange.make_numbers(console, SIZE)
         return console
 
     def state(self, name, number):
@@ -79,28 +73,6 @@ class VhostTest(debian.DebianTest):
             self.assertEqual(self.state(name, number)["back-end"],
                              "vhost-net" if "vhost on" in card else "qvm", number)
 
-    def copy(self, sender, receiver, to):
-        """By TCP, and all of it is there."""
-        receiver.begin(f"nc -l -p {PORT} >/copy; cmp /copy /numbers && rm /copy")
-        sender.run(f"until nc {to} {PORT} </numbers; do sleep 0.2; done", SECONDS)
-        receiver.finish(SECONDS)
-
-    def speak_with_host(self, console, number):
-        """What the guest sends its host comes back, and is the same."""
-        with socket.create_server((address(number, HOST), PORT)) as server:
-            server.settimeout(SECONDS)
-            console.begin(f"nc {address(number, HOST)} {PORT} </numbers >/copy; "
-                          "cmp /copy /numbers && rm /copy")
-            peer, _ = server.accept()
-            with peer:
-                peer.settimeout(SECONDS)
-                data = b""
-                while len(data) < SIZE and (more := peer.recv(1 << 16)):
-                    data += more
-                peer.sendall(data)
-            console.finish(SECONDS)
-        self.assertEqual(len(data), SIZE)
-
     def test_the_kernel_moves_the_frames_of_taps(self):
         for end, name in enumerate("ab"):
             self.boot_with(name, end)
@@ -109,9 +81,9 @@ class VhostTest(debian.DebianTest):
         for number in CARDS:
             with self.subTest(CARDS[number]):
                 first.run(f"ping -c 2 -w 20 {address(number, 1)}", SECONDS)
-                self.copy(first, second, address(number, 1))
-                self.copy(second, first, address(number, 0))
-                self.speak_with_host(first, number)
+                copy(first, second, address(number, 1))
+                copy(second, first, address(number, 0))
+                exchange.speak_with_host(self, first, address(number, HOST), SIZE)
         with self.subTest("a pause, and a qvmd that comes back"):
             self.qvmd.call("guest.pause", name="a")
             self.assertEqual(self.state("a", 1)["back-end"], "vhost-net")
@@ -119,7 +91,7 @@ class VhostTest(debian.DebianTest):
             self.qvmd.call("guest.resume", name="a")
             for number in CARDS:
                 first.run(f"ping -c 2 -w 20 {address(number, 1)}", SECONDS)
-                self.copy(second, first, address(number, 0))
+                copy(second, first, address(number, 0))
         with self.subTest("as many queues as its driver uses"):
             self.assertEqual(self.state("a", 3)["pairs"], "1 of 2")  # of one CPU
         with self.subTest("a driver that lets go, and another that comes"):
@@ -132,7 +104,7 @@ class VhostTest(debian.DebianTest):
             first.run(f"echo {device} >{driver}/bind")
             first.run(FIND.format(mac=mac(1, 0)) +
                       f"ip addr add {address(1, 0)}/24 dev $i && ip link set $i up")
-            self.copy(second, first, address(1, 0))
+            copy(second, first, address(1, 0))
             self.assert_served("a")
         with self.subTest("nothing is left of a guest that ended"):
             for name in "ab":
