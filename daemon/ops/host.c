@@ -111,9 +111,10 @@ void op_info(struct ops *ops, struct reply *reply, const void *params)
     kvm.msg[0] = '\0';
     info.kvm = kvm_open(KVM_DEVICE, &kvm_fd, &kvm) == 0 ? lend("ok") : kvm.msg;
     kvm.msg[255] = '\0'; /* as long as the member may be */
-    info.vhost = access(VHOST_NET_DEVICE, R_OK | W_OK) == 0
-                     ? lend("ok")
-                     : lend("there is no " VHOST_NET_DEVICE ", or no right to it");
+    info.vhost =
+        access(VHOST_NET_DEVICE, R_OK | W_OK) == 0
+            ? lend("ok")
+            : lend("there is no " VHOST_NET_DEVICE " ('modprobe vhost_net'), or no right to it");
     if (ops_pools(ops, pools, &info.pools_count, &err) < 0 ||
         ops_quotas(ops, reply, &info, &err) < 0) {
         reply_error(reply, &err);
