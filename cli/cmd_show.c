@@ -147,6 +147,24 @@ static void print_claims(const struct msg_claim *claims, size_t count)
     table_fini(&table);
 }
 
+static void print_helpers(const struct msg_helper *helpers, size_t count)
+{
+    static const struct table_column columns[] = {
+        {"VDEV", false, 0}, {"STATE", false, 0}, {"PID", true, 0}, {"SERVES", false, 0}};
+    struct table table;
+
+    table_init(&table, columns, ARRAY_LEN(columns));
+    for (size_t i = 0; i < count; i++) {
+        table_text(&table, helpers[i].vdev);
+        table_text(&table, helpers[i].state);
+        table_number(&table, helpers[i].pid, true);
+        table_text(&table, helpers[i].id);
+    }
+    report_heading("helpers");
+    (void)table_print(&table, true, stdout); /* as above */
+    table_fini(&table);
+}
+
 /* An RFC 3339 time without its fraction: 20 columns. */
 static void add_time(struct table *table, const char *time)
 {
@@ -244,6 +262,9 @@ static void print(const struct cli *cli, const struct msg_show *show, bool is_fi
     }
     if (show->claims_count > 0) {
         print_claims(show->claims, show->claims_count);
+    }
+    if (show->helpers_count > 0) {
+        print_helpers(show->helpers, show->helpers_count);
     }
     if (show->stats != NULL) {
         print_stats(show->stats);

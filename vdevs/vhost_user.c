@@ -19,7 +19,8 @@ struct vhost_user {
     int vectors[VDEV_BACKEND_QUEUES_MAX + 1]; /* event descriptors; -1: none */
     uint8_t config[VDEV_BACKEND_CONFIG_MAX];
     bool is_lost;
-    bool is_stopping; /* a queue stops, and the lock was let go of */
+    uint64_t features; /* that are offered as long as it is there */
+    bool is_stopping;  /* a queue stops, and the lock was let go of */
 };
 
 /* ---- the queues ---- */
@@ -78,8 +79,8 @@ static void user_event(void *device, uint32_t event)
     struct vhost_user *user = device;
 
     if (event == EVENT_LOST) {
-        user->is_lost = true;
-        user->virtio.offered = 0; /* from the next negotiation on */
+        user->is_lost = !user->virtio.host->backend_is_there(user->virtio.slot);
+        user->virtio.offered = user->is_lost ? 0 : user->features; /* at the next negotiation */
         virtio_need_reset(&user->virtio);
     } else if (event - VDEV_BACKEND_QUEUES_MAX < user->type.queue_count) {
         virtio_tell_used(&user->virtio, event - VDEV_BACKEND_QUEUES_MAX);
@@ -189,7 +190,8 @@ static int make(struct vhost_user *user, const struct vdev_services *host, struc
                                       .stop = user_stop};
     r = virtio_init(&user->virtio, &user->type, host, slot, config, 0, user->config,
                     kind->config_size);
-    user->virtio.offered = backend.features & (TYPE_FEATURES | RING_FEATURES);
+    user->features = backend.features & (TYPE_FEATURES | RING_FEATURES);
+    user->virtio.offered = user->features;
     for (uint32_t i = 0; i <= VDEV_BACKEND_QUEUES_MAX; i++) {
         user->vectors[i] = -1;
         if (r == 0 && user->virtio.is_pci && !backend.is_dry && i <= kind->queue_count) {

@@ -16,7 +16,7 @@ struct wanted {
     enum resource_kind kind;
     char *id;
     char *where;
-    char *vdev;            /* of a network: whose; NULL: not told */
+    char *vdev;            /* of a network or helper: whose; NULL: not told */
     enum hand_vhost vhost; /* of a tap */
     bool has_vhost;        /* and its queues have a back end each */
     int64_t amount;

@@ -26,6 +26,7 @@ struct guests;
 struct hands;
 struct quotas;
 struct store;
+struct store_helper;
 struct uv_loop_s;
 
 #define GUEST_STOP_MS      60000  /* how long a guest may take to stop unless said otherwise */
@@ -257,6 +258,23 @@ void guest_act(struct guest *guest, const struct guest_caller *caller,
  * -EOPNOTSUPP: its configuration has none. */
 void guest_dump(struct guest *guest, const struct guest_caller *caller, const char *request_id,
                 guest_done_fn done, void *data);
+
+/* ---- helpers ---- */
+
+/* Have another one for a vdev whose helper is gone, also when it was given up, or is awaited.
+ * `done` is called once, perhaps at once: when one serves (its note says which), or with why none
+ * does. -EINVAL: no vdev of that name has one; -EALREADY: it lives, or the guest does not run;
+ * -EAGAIN, -ETIMEDOUT: it is tried on. */
+void guest_helper_ask(struct guest *guest, const char *vdev, guest_done_fn done, void *data);
+
+/* Those of the live instance; texts are of `rows`. Also after a failure to be ended. */
+struct guest_helpers {
+    struct store_helper *rows;
+    struct msg_helper *helpers;
+    size_t count;
+};
+int guest_helpers_describe(const struct guest *guest, struct guest_helpers *list, struct err *err);
+void guest_helpers_describe_end(struct guest_helpers *list);
 
 /* ---- devices of the host ---- */
 

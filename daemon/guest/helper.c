@@ -326,7 +326,7 @@ static int let_run(struct helper *helper, struct helper_born *born, struct err *
     int r;
 
     (void)snprintf(row.format, sizeof(row.format), "%s", helper->format);
-
+    (void)snprintf(row.vdev, sizeof(row.vdev), "%s", helper->vdev);
     helper->pid = born->pid;
     helper->pidfd = born->pidfd;
     helper->words_fd = born->words_fd;

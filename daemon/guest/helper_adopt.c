@@ -19,6 +19,7 @@ static int find(struct helper *helper, const struct store_helper *row, const cha
     helper->item = row->item;
     helper->is_writable = row->is_writable;
     (void)snprintf(helper->format, sizeof(helper->format), "%s", row->format);
+    (void)snprintf(helper->vdev, sizeof(helper->vdev), "%s", row->vdev);
     helper->pid = row->pid;
     (void)snprintf(id.boot_id, sizeof(id.boot_id), "%s", boot_id);
     r = process_open(&id, &helper->pidfd, err);

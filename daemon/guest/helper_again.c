@@ -28,28 +28,12 @@
 
 static const struct policy_rules rules = {POLICY_FIRST_MS, POLICY_MOST_MS, POLICY_RESET_MS};
 
-struct again {
-    LIST_ENTRY(again) link; /* of its guest */
-    struct guest *guest;
-    struct store_helper row;
-    int64_t tries;     /* in a row */
-    uint64_t begun_ms; /* when the last one was begun; loop time */
-    bool is_wished;    /* its qvm waits for an answer */
-    bool is_timed;
-    bool is_over;          /* it was given up */
-    struct hand *hand;     /* that opens its image or folder */
-    struct helper *helper; /* that does not serve yet */
-    int socket_fd;         /* the connection to it */
-    uv_timer_t timer;
-};
-
 static bool is_user(const struct again *again)
 {
     return strncmp(again->row.path, ASK_USER, strlen(ASK_USER)) == 0;
 }
 
-/* Of its image or folder; of a network its vdev. */
-static const char *path_of(const struct again *again)
+const char *helper_again_path(const struct again *again)
 {
     return again->row.format[0] != '\0' ? again->row.path : strchr(again->row.path, ':') + 1;
 }
@@ -67,7 +51,7 @@ static struct again *find(const struct guest *guest, int64_t item)
     return NULL;
 }
 
-static struct helper *find_helper(const struct guest *guest, int64_t item)
+struct helper *helper_find(const struct guest *guest, int64_t item)
 {
     struct helper *helper;
 
@@ -100,6 +84,10 @@ static void on_closed(uv_handle_t *handle)
 
 static void drop(struct again *again)
 {
+    struct err err = {0};
+
+    (void)err_set(&err, -ECANCELED, "guest '%s' has ended, or its qvmd does", again->guest->name);
+    helper_tell_asking(again, NULL, &err);
     LIST_REMOVE(again, link);
     if (again->hand != NULL) {
         hand_cancel(take_ptr(again->hand));
@@ -123,16 +111,24 @@ void guest_helpers_again_drop(struct guest *guest)
 static void give_up(struct again *again, const char *why)
 {
     struct guest *guest = again->guest;
-    char text[STORE_MESSAGE_SIZE];
+    char text[STORE_MESSAGE_SIZE], command[GUEST_NAME_MAX + STORE_VDEV_SIZE + 64] = "";
+    struct err err = {0};
 
+    if (again->row.vdev[0] != '\0') {
+        (void)snprintf(command, sizeof(command), " one is asked for (qvmctl helper %s %s) or",
+                       guest->name, again->row.vdev);
+    }
     (void)snprintf(text, sizeof(text),
-                   "there is no other helper for '%s', until the guest is started anew: %s",
-                   path_of(again), why);
+                   "there is no other helper for '%s', until%s the guest is started anew: %s",
+                   helper_again_path(again), command, why);
     log_warn("guest: helper lost guest=%s why=\"%s\"", guest->name, text);
     guest_tell(guest, WHAT_helper_lost, text, 0);
     answer(guest, again->row.item, NULL);
     again->is_wished = false;
     again->is_over = true;
+    (void)err_set(&err, -EIO, "there is no other helper for '%s': %s", helper_again_path(again),
+                  why);
+    helper_tell_asking(again, NULL, &err);
 }
 
 /* ---- the next one ---- */
@@ -160,7 +156,12 @@ static void fail(struct again *again, const struct err *why)
     if (!may_pass(why) || again->tries >= TRIES_MAX) {
         give_up(again, why->msg);
     } else {
+        struct err err = {0};
+
         start_later(again);
+        (void)err_set(&err, -EAGAIN, "no other helper for '%s' yet: %s; it is tried again",
+                      helper_again_path(again), why->msg);
+        helper_tell_asking(again, NULL, &err);
     }
 }
 
@@ -175,6 +176,7 @@ static void begin(struct again *again, int *source_fd)
         helper->item = again->row.item;
         helper->is_writable = again->row.is_writable;
         (void)snprintf(helper->format, sizeof(helper->format), "%s", again->row.format);
+        (void)snprintf(helper->vdev, sizeof(helper->vdev), "%s", again->row.vdev);
         helper->again = again;
         again->helper = helper;
         r = helper_begin(helper, source_fd, &again->socket_fd, &err);
@@ -203,7 +205,7 @@ static bool is_of_claim(const struct again *again, const char *identity,
         if (held[i].kind != RESOURCE_helper) {
             continue;
         }
-        if (held[i].name != NULL && strcmp(held[i].name, path_of(again)) == 0) {
+        if (held[i].name != NULL && strcmp(held[i].name, helper_again_path(again)) == 0) {
             if (is_it && held[i].is_exclusive == is_alone) {
                 return true;
             }
@@ -250,7 +252,7 @@ static void on_opened(void *data, struct hand_result *result)
 static void start(struct again *again)
 {
     struct guest *guest = again->guest;
-    const struct hand_file file = {.path = path_of(again),
+    const struct hand_file file = {.path = helper_again_path(again),
                                    .is_readable = true,
                                    .is_writable = again->row.is_writable,
                                    .is_folder = again->row.format[0] == '\0'};
@@ -307,6 +309,7 @@ void helper_again_serves(struct helper *helper)
                    helper->pid);
     log_info("guest: helper again guest=%s why=\"%s\"", guest->name, text);
     guest_tell(guest, WHAT_helper_again, text, 0);
+    helper_tell_asking(again, text, NULL);
 }
 
 void helper_again_failed(struct helper *helper, const struct err *why)
@@ -351,6 +354,8 @@ static struct again *make(struct guest *guest, const struct store_helper *row)
     again->row.item = row->item;
     again->row.is_writable = row->is_writable;
     (void)snprintf(again->row.format, sizeof(again->row.format), "%s", row->format);
+    (void)snprintf(again->row.vdev, sizeof(again->row.vdev), "%s", row->vdev);
+    LIST_INIT(&again->askings);
     again->socket_fd = -1;
     (void)uv_timer_init(guest->all->env.loop, &again->timer); /* cannot fail */
     again->timer.data = again;
@@ -375,9 +380,27 @@ static struct again *remember(struct guest *guest, int64_t item)
     return again;
 }
 
+struct again *helper_again_of(struct guest *guest, int64_t item)
+{
+    struct again *again = find(guest, item);
+
+    return again != NULL ? again : remember(guest, item);
+}
+
 static bool is_on_way(const struct again *again)
 {
     return again->hand != NULL || again->helper != NULL || again->is_timed;
+}
+
+void helper_again_now(struct again *again)
+{
+    if (again->hand != NULL || again->helper != NULL) {
+        return;
+    }
+    again->is_over = false;
+    again->is_wished = true; /* if its qvm has not said so, it will take it all the same */
+    again->tries = 0;
+    start_later(again);
 }
 
 void guest_on_helper_wish(struct guest *guest, const struct msg_helper_wish *wish)
@@ -397,7 +420,7 @@ void guest_on_helper_wish(struct guest *guest, const struct msg_helper_wish *wis
         log_debug("guest: its qvm wishes too often guest=%s", guest->name);
         return;
     }
-    again = again != NULL ? again : remember(guest, wish->item);
+    again = helper_again_of(guest, wish->item);
     if (again == NULL || again->is_over) {
         answer(guest, wish->item, NULL);
         return;
@@ -407,7 +430,7 @@ void guest_on_helper_wish(struct guest *guest, const struct msg_helper_wish *wis
         again->tries = 0;
     }
     crash_point("helper wished for");
-    helper = find_helper(guest, wish->item);
+    helper = helper_find(guest, wish->item);
     if (again->tries >= TRIES_MAX) {
         give_up(again, "too many have ended");
     } else if (helper == NULL) {

@@ -72,6 +72,7 @@ static int start_one(struct guest *guest, size_t index, struct err *err)
     }
     helper->item = (int64_t)index;
     helper->is_writable = item->is_writable;
+    (void)snprintf(helper->vdev, sizeof(helper->vdev), "%s", item->vdev != NULL ? item->vdev : "");
     if (is_image) {
         (void)snprintf(helper->format, sizeof(helper->format), "%.*s",
                        (int)(strchr(item->id, ':') - item->id), item->id);

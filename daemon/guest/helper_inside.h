@@ -5,7 +5,22 @@
 #include "daemon/guest/inside.h"
 #include "daemon/worker/helper_spawn.h"
 
-struct again;
+/* Another one for an item of the ask whose helper is gone, or was. */
+struct again {
+    LIST_ENTRY(again) link; /* of its guest */
+    struct guest *guest;
+    struct store_helper row;
+    int64_t tries;     /* in a row */
+    uint64_t begun_ms; /* when the last one was begun; loop time */
+    bool is_wished;    /* its qvm waits for an answer */
+    bool is_timed;
+    bool is_over;          /* it was given up */
+    struct hand *hand;     /* that opens its image or folder */
+    struct helper *helper; /* that does not serve yet */
+    int socket_fd;         /* the connection to it */
+    uv_timer_t timer;
+    LIST_HEAD(, asking) askings; /* operators who wait for it */
+};
 
 struct helper {
     LIST_ENTRY(helper) link; /* of its guest, or of those that are ending */
@@ -15,6 +30,7 @@ struct helper {
     char *name;       /* in its row: the path of its image, or ASK_... and what follows */
     const char *path; /* in that: of its image or folder, or the vdev of its network */
     char format[STORE_FORMAT_SIZE];    /* in its row; empty: not known, and none can follow it */
+    char vdev[STORE_VDEV_SIZE];        /* likewise */
     char said[STORE_MESSAGE_SIZE / 2]; /* of what it complained last, where it talks */
     pid_t pid;
     int pidfd, talk_fd, words_fd;
@@ -72,5 +88,22 @@ void helper_again_failed(struct helper *helper, const struct err *why);
 /* It has ended: whoever waited for that goes on. `is_wished`: its qvm knows already. */
 void helper_again_gone(struct guest *guest, int64_t item);
 bool helper_again_is_wished(const struct guest *guest, int64_t item);
+
+/* Of its image or folder; of a network its vdev. */
+const char *helper_again_path(const struct again *again);
+
+/* That item's, made from its row if it has none yet; NULL: it has no row, or memory is out. */
+struct again *helper_again_of(struct guest *guest, int64_t item);
+
+/* Begin with the next one now, whatever became of those before. One is on its way: nothing. */
+void helper_again_now(struct again *again);
+
+/* The helper of that item that is watched; NULL: none is. */
+struct helper *helper_find(const struct guest *guest, int64_t item);
+
+/* ---- helper_command.c: operators who wait ---- */
+
+/* Tell them, and forget them. `err` NULL: it serves, and `note` says which. */
+void helper_tell_asking(struct again *again, const char *note, const struct err *err);
 
 #endif

@@ -46,7 +46,8 @@ static struct msg_kept_helper *kept_helpers(const struct store_helper *rows, siz
                                      .start_ticks = (int64_t)rows[i].start_ticks,
                                      .path = rows[i].path,
                                      .format = lend(rows[i].format),
-                                     .is_writable = rows[i].is_writable};
+                                     .is_writable = rows[i].is_writable,
+                                     .vdev = lend(rows[i].vdev)};
     }
     return kept;
 }
@@ -263,6 +264,7 @@ static int restore_helpers(struct guests *guests, const struct found *found, str
 
         (void)snprintf(row.format, sizeof(row.format), "%s",
                        kept->format != NULL ? kept->format : "");
+        (void)snprintf(row.vdev, sizeof(row.vdev), "%s", kept->vdev != NULL ? kept->vdev : "");
         r = store_helper_put(guests->env.store, identity->instance, &row, err);
     }
     return r;

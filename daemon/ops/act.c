@@ -95,6 +95,16 @@ void op_resize(struct ops *ops, struct reply *reply, const void *params)
             .kind = GUEST_RESIZE, .vdev = wanted->vdev, .request_id = wanted->request_id});
 }
 
+void op_helper(struct ops *ops, struct reply *reply, const void *params)
+{
+    const struct msg_helper_params *wanted = params;
+    struct guest *guest = ops_guest(ops, reply, wanted->name, true);
+
+    if (guest != NULL) {
+        guest_helper_ask(guest, wanted->vdev, ops_on_done, reply);
+    }
+}
+
 static void on_dumped(void *data, const struct guest *guest, const char *note,
                       const struct err *err)
 {

@@ -56,6 +56,7 @@ void op_point(struct ops *ops, struct reply *reply, const void *params);
 void op_console_size(struct ops *ops, struct reply *reply, const void *params);
 void op_balloon(struct ops *ops, struct reply *reply, const void *params);
 void op_resize(struct ops *ops, struct reply *reply, const void *params);
+void op_helper(struct ops *ops, struct reply *reply, const void *params);
 void op_sendkey(struct ops *ops, struct reply *reply, const void *params);
 void op_sendbreak(struct ops *ops, struct reply *reply, const void *params);
 void op_stats(struct ops *ops, struct reply *reply, const void *params);

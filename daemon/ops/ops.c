@@ -30,6 +30,7 @@ static const op_fn ops_table[METHOD_COUNT] = {
     [METHOD_console_size] = op_console_size,
     [METHOD_balloon] = op_balloon,
     [METHOD_resize] = op_resize,
+    [METHOD_helper] = op_helper,
     [METHOD_dump] = op_dump,
     [METHOD_sendkey] = op_sendkey,
     [METHOD_sendbreak] = op_sendbreak,

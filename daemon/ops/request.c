@@ -187,6 +187,7 @@ static bool is_about_instance(enum msg_method method)
     case METHOD_console_size:
     case METHOD_balloon:
     case METHOD_resize:
+    case METHOD_helper:
         return true;
     default:
         return false;

@@ -131,6 +131,7 @@ struct gathered {
     struct store_instance *instances;
     size_t instance_count;
     struct msg_instance *history;
+    struct guest_helpers helpers;
     struct log_end log;
 };
 
@@ -141,6 +142,7 @@ static void gathered_fini(struct gathered *gathered)
     free(gathered->claims);
     free(gathered->instances);
     free(gathered->history);
+    guest_helpers_describe_end(&gathered->helpers);
     free(gathered->log.text);
 }
 
@@ -158,6 +160,7 @@ static int gather(const struct showing *showing, const struct guest *guest,
         r = store_instances_of(store, guest_name(guest), &gathered->instances,
                                &gathered->instance_count, err);
     }
+    r = r == 0 ? guest_helpers_describe(guest, &gathered->helpers, err) : r;
     if (r < 0) {
         return r;
     }
@@ -186,6 +189,8 @@ static void tell(const struct showing *showing, const struct guest *guest,
         .history = gathered->history,
         .history_count =
             read_history(gathered->instances, gathered->instance_count, gathered->history),
+        .helpers = gathered->helpers.helpers,
+        .helpers_count = gathered->helpers.count,
         .log = gathered->log.lines + LOG_LINES - gathered->log.count,
         .log_count = gathered->log.count,
     };

@@ -20,13 +20,15 @@ int store_helper_put(struct store *store, int64_t instance, const struct store_h
                      struct err *err)
 {
     return change(store,
-                  "INSERT INTO helper(instance, item, pid, start_ticks, path, format, is_writable)"
-                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(instance, item)"
+                  "INSERT INTO helper(instance, item, pid, start_ticks, path, format, is_writable,"
+                  " vdev)"
+                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(instance, item)"
                   " DO UPDATE SET pid = ?3, start_ticks = ?4, path = ?5, format = ?6,"
-                  " is_writable = ?7",
+                  " is_writable = ?7, vdev = ?8",
                   BIND(SQL_INT(instance), SQL_INT(helper->item), SQL_INT(helper->pid),
                        SQL_INT((int64_t)helper->start_ticks), SQL_TEXT(helper->path),
-                       SQL_TEXT(helper->format), SQL_INT(helper->is_writable)),
+                       SQL_TEXT(helper->format), SQL_INT(helper->is_writable),
+                       SQL_TEXT(helper->vdev)),
                   err);
 }
 
@@ -67,12 +69,14 @@ static int on_helper(void *data, const struct store_row *row)
     grown->item = store_row_int(row, 5);
     (void)snprintf(grown->format, sizeof(grown->format), "%s", store_row_text(row, 6));
     grown->is_writable = store_row_int(row, 7) != 0;
+    (void)snprintf(grown->vdev, sizeof(grown->vdev), "%s", store_row_text(row, 8));
     list->count += grown->path != NULL;
     return grown->path != NULL ? 0 : -ENOMEM;
 }
 
 static const char SQL_LIST[] =
-    "SELECT helper.pid, helper.start_ticks, path, instance, boot_id, item, format, is_writable"
+    "SELECT helper.pid, helper.start_ticks, path, instance, boot_id, item, format, is_writable,"
+    " helper.vdev"
     " FROM helper JOIN instance"
     " ON instance.id = helper.instance"
     " WHERE iif(?1 = 0, instance.ended IS NOT NULL, instance.id = ?1)";

@@ -141,6 +141,9 @@ static const char VERSION_8[] = "ALTER TABLE helper RENAME TO helper_7;"
                                 " '', 0 FROM helper_7;"
                                 "DROP TABLE helper_7;";
 
-const char *const store_migrations[] = {VERSION_1, VERSION_2, VERSION_3, VERSION_4,
-                                        VERSION_5, VERSION_6, VERSION_7, VERSION_8};
+/* Whose it is, as operators call it; of those that are there nobody knows. */
+static const char VERSION_9[] = "ALTER TABLE helper ADD COLUMN vdev TEXT NOT NULL DEFAULT '';";
+
+const char *const store_migrations[] = {VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5,
+                                        VERSION_6, VERSION_7, VERSION_8, VERSION_9};
 const size_t store_migration_count = ARRAY_LEN(store_migrations);

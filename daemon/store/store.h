@@ -216,6 +216,7 @@ int store_devices_list(struct store *store, struct store_device **devices, size_
 /* ---- processes that serve images beside a qvm ---- */
 
 #define STORE_FORMAT_SIZE 16
+#define STORE_VDEV_SIZE   64
 
 struct store_helper {
     int64_t item;                   /* of the ask; negative: an earlier version did not write it */
@@ -224,7 +225,8 @@ struct store_helper {
     char *path;                     /* of the image */
     char format[STORE_FORMAT_SIZE]; /* how it serves that; empty: nobody knows */
     bool is_writable;
-    int64_t instance; /* these two are read, and not written */
+    char vdev[STORE_VDEV_SIZE]; /* whose it is; empty: an earlier version did not write it */
+    int64_t instance;           /* these two are read, and not written */
     char boot_id[STORE_BOOT_ID_SIZE];
 };
 

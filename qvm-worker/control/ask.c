@@ -36,8 +36,10 @@ static void fill(const struct plan_need *need, struct msg_resource *item)
         .is_readable = need->is_readable,
         .where = lend(need->where),
     };
-    if (need->kind == RESOURCE_network) {
+    if (need->kind == RESOURCE_network || need->kind == RESOURCE_helper) {
         item->vdev = lend(need->device->device);
+    }
+    if (need->kind == RESOURCE_network) {
         item->vhost = need->vhost != NULL ? lend(need->vhost) : NULL;
     }
 }

@@ -34,9 +34,21 @@ static int meet(struct helper *helper, struct vhost *vhost, int fd, struct err *
     return r;
 }
 
+/* Nobody knows what the disk has of what was acknowledged: a flush says so. The lock is held. */
+static void begin_log(struct helper *helper)
+{
+    if (helper->image->facts.is_read_only || helper->log.halves[1] != NULL) {
+        return;
+    }
+    helper->has_failed = true;
+    (void)helper_log_init(&helper->log); /* no memory: the next one cannot be followed */
+}
+
 /* The image's lock is held. */
 static void go_on_with(struct helper *helper, const struct vhost *vhost)
 {
+    begin_log(helper);
+    helper->is_over = false;
     vhost_fini(&helper->vhost);
     helper->vhost = *vhost;
     helper->driver_index = helper->device_index = 0;
@@ -55,7 +67,7 @@ int image_follow(struct image *image, int fd, struct err *err)
     int r = 0;
 
     (void)pthread_mutex_lock(&image->lock);
-    is_awaited = helper != NULL && helper->is_lost && !helper->is_over;
+    is_awaited = helper != NULL && helper->is_lost && (fd >= 0 || !helper->is_over);
     if (is_awaited && fd < 0) {
         helper_fail_all(helper);
         helper_tell_ended(helper);
@@ -72,6 +84,17 @@ int image_follow(struct image *image, int fd, struct err *err)
         (void)pthread_mutex_unlock(&image->lock);
     }
     return r;
+}
+
+bool image_is_over(struct image *image)
+{
+    struct helper *helper = image->ops == &image_helper_ops ? image->engine : NULL;
+    bool is_over;
+
+    (void)pthread_mutex_lock(&image->lock);
+    is_over = helper != NULL && helper->is_over;
+    (void)pthread_mutex_unlock(&image->lock);
+    return is_over;
 }
 
 void image_hold(struct image *image, bool is_held)

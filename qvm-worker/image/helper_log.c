@@ -34,7 +34,10 @@ void helper_log_fini(struct helper_log *log)
             (void)munmap(log->halves[i], HELPER_LOG_HALF); /* cannot fail: it is ours */
             log->halves[i] = NULL;
         }
+        log->used[i] = 0;
     }
+    log->reserved = 0;
+    log->active = 0;
 }
 
 bool helper_log_reserve(struct helper_log *log, uint64_t size)

@@ -70,8 +70,13 @@ int image_grow(struct image *image, const char *path, uint64_t *size, struct err
 /* Go on with another helper, which `fd` (taken) is a connection to; -1: there will be none, and all
  * transfers fail from now on. What was on its way is asked again, and what the last helper may not
  * have brought to the disk is written again, before anything else. On failure it waits for yet
- * another one. Nothing happens to an image that has not lost its helper. One thread at a time. */
+ * another one. After -1, or when the last one could not be followed, one may come all the same:
+ * then the guest's next flush fails if something that was acknowledged may be lost. Nothing happens
+ * to an image that has not lost its helper. One thread at a time. */
 int image_follow(struct image *image, int fd, struct err *err);
+
+/* Its helper is gone, and none is waited for: all transfers fail. */
+bool image_is_over(struct image *image);
 
 /* Between two helpers no transfer ends, and the functions below that wait do not wait for that.
  * Nothing goes on as long as the image is held, whoever comes meanwhile; or fail what waits: false

@@ -10,6 +10,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "qvm-worker/vdev/backend.h"
+#include "qvm-worker/vdev/frames.h"
 #include "qvm-worker/vdev/private.h"
 
 struct slot_again {
@@ -77,6 +78,21 @@ void vdev_host_wish_helpers(struct vdev_host *host)
     }
 }
 
+/* It was told that none follows, or never wished: what has no helper takes one all the same. */
+static bool is_without(struct vdev_slot *slot)
+{
+    bool is_it;
+
+    if (slot->image != NULL) {
+        return image_is_over(slot->image);
+    }
+    (void)pthread_mutex_lock(&slot->lock);
+    is_it = slot->backend != NULL ? !vdev_host_backend_is_there(slot)
+                                  : slot->frames != NULL && frames_are_over(slot->frames);
+    (void)pthread_mutex_unlock(&slot->lock);
+    return is_it;
+}
+
 void vdev_host_helper_given(struct vdev_host *host, const char *device, int fd)
 {
     auto_close int taken = fd;
@@ -85,7 +101,7 @@ void vdev_host_helper_given(struct vdev_host *host, const char *device, int fd)
         struct vdev_slot *slot = host->slots[i];
 
         if (strcmp(slot->name, device) == 0 && slot->again != NULL && !slot->again->is_closed &&
-            atomic_load(&slot->again->is_lost)) {
+            (atomic_load(&slot->again->is_lost) || (taken >= 0 && is_without(slot)))) {
             follow(slot, take_fd(&taken));
             return;
         }

@@ -257,6 +257,9 @@ static void tell_lost(struct vdev_slot *slot, bool is_over)
     log_line(LOG_warn, "vdev: the back end '%s' is gone device=%s", slot->backend_need.path,
              slot->name);
     if (is_over || !vdev_host_lose_helper(slot)) {
+        (void)pthread_mutex_lock(&slot->lock);
+        slot->backend->is_over = true;
+        (void)pthread_mutex_unlock(&slot->lock);
         vdev_host_ring(slot, slot->backend->lost);
     }
 }
@@ -326,6 +329,10 @@ int vdev_host_follow_backend(struct vdev_slot *slot, int fd, struct err *err)
         vhost_fini(&backend->fresh); /* the one before the last */
         backend->fresh = fresh;
         backend->has_fresh = true;
+        if (backend->is_over) { /* it was given up */
+            backend->is_over = false;
+            vdev_host_ring(slot, backend->lost);
+        }
     } else if (r == 0) {
         backend->is_over = true;
         backend->is_told = false;
@@ -476,4 +483,9 @@ void vdev_host_backend_configure(struct vdev_slot *slot, uint32_t offset, const 
     wish->config_offset = offset;
     wish->config_size = size;
     (void)want(slot->backend);
+}
+
+bool vdev_host_backend_is_there(struct vdev_slot *slot)
+{
+    return slot->backend != NULL && !slot->backend->is_over;
 }

@@ -43,5 +43,6 @@ int vdev_host_backend_start(struct vdev_slot *slot, uint64_t features,
 void vdev_host_backend_stop(struct vdev_slot *slot, uint32_t queue);
 void vdev_host_backend_configure(struct vdev_slot *slot, uint32_t offset, const void *from,
                                  uint32_t size);
+bool vdev_host_backend_is_there(struct vdev_slot *slot);
 
 #endif

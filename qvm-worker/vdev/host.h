@@ -366,8 +366,8 @@ bool vdev_host_shmem_given(struct vdev_host *host, int64_t serial, enum vdev_shm
  * it is wanted still. Serial 0: there will be no answer to the one that waits. Control thread. */
 void vdev_host_connected(struct vdev_host *host, int64_t serial, int *fd);
 
-/* Another helper of that device: `fd` is taken; -1: there will be none. And wish again for those
- * that did not come. Control thread. */
+/* Another helper of that device: `fd` is taken; -1: none is to be waited for, and one may come all
+ * the same. And wish again for those that did not come. Control thread. */
 void vdev_host_helper_given(struct vdev_host *host, const char *device, int fd);
 void vdev_host_wish_helpers(struct vdev_host *host);
 

@@ -322,4 +322,5 @@ const struct vdev_services vdev_host_services = {
     .port_resume = vdev_host_port_resume,
     .tap = &vdev_host_tap_services,
     .memory_show = vdev_host_memory_show,
+    .backend_is_there = vdev_host_backend_is_there,
 };

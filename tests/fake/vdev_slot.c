@@ -268,6 +268,7 @@ const struct vdev_services fake_slot_services = {
     .backend_start = fake_slot_backend_start,
     .backend_configure = fake_slot_backend_configure,
     .backend_stop = fake_slot_backend_stop,
+    .backend_is_there = fake_slot_backend_is_there,
     .vector_event = fake_slot_vector_event,
     .network_is_up = fake_slot_network_is_up,
     .queue_send = fake_slot_queue_send,

@@ -144,7 +144,7 @@ struct vdev_slot {
 
     /* The back end, if `has_backend` was set before the device is made: its configuration has bytes
      * 1, 2, 3 ...; what was wished for, and told. */
-    bool has_backend;
+    bool has_backend, is_backend_gone;
     struct vdev_backend backend;
     uint32_t backend_config_size, backend_lost;
     struct vdev_backend_queue backend_queues[VDEV_BACKEND_QUEUES_MAX];
@@ -276,6 +276,7 @@ int fake_slot_backend_start(struct vdev_slot *slot, uint64_t features,
 void fake_slot_backend_configure(struct vdev_slot *slot, uint32_t offset, const void *from,
                                  uint32_t size);
 void fake_slot_backend_stop(struct vdev_slot *slot, uint32_t queue);
+bool fake_slot_backend_is_there(struct vdev_slot *slot);
 int fake_slot_vector_event(struct vdev_slot *slot, uint32_t vector);
 
 /* A frame comes, of which `size` bytes are given, and the device is told. */

@@ -55,3 +55,8 @@ int fake_slot_vector_event(struct vdev_slot *slot, uint32_t vector)
 {
     return vector < slot->function.vector_count ? 100 + (int)vector : -EINVAL;
 }
+
+bool fake_slot_backend_is_there(struct vdev_slot *slot)
+{
+    return slot->has_backend && !slot->is_backend_gone;
+}

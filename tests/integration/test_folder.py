@@ -195,8 +195,8 @@ class FolderTest(FolderBase):
         os.rename(self.folder, self.folder + ".away")
         os.kill(self.helper(), signal.SIGKILL)
         self.eventually(lambda: len(self.lost()) == 2, "nobody is told", 20)
-        self.assertIn(f"there is no other helper for '{self.folder}', until the guest is started "
-                      f"anew: cannot open '{self.folder}'", self.lost()[1])
+        self.assertIn(f"there is no other helper for '{self.folder}', until one is asked for "
+                      f"(qvmctl helper a f) or the guest is started anew: cannot open '{self.folder}'", self.lost()[1])
         self.ask(f"{AT} read of-the-host", "features refused")
         self.assertEqual(self.qvmd.guest("a")["pid"], before["pid"])
         self.assertEqual(self.helpers(), [])

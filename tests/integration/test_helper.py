@@ -320,8 +320,9 @@ class HelperTest(HelperBase):
         self.take_away(image)
         self.kill_under_load()
         self.eventually(lambda: len(self.lost()) == 2, "nobody is told", 20)
-        self.assertEqual(self.lost()[1], f"there is no other helper for '{image}', until the guest "
-                                         "is started anew: it is another one than it was")
+        self.assertEqual(self.lost()[1], f"there is no other helper for '{image}', until one is asked "
+                                         "for (qvmctl helper a d) or the guest is started anew: it "
+                                         "is another one than it was")
         self.ask(f"{DISK} read 0 8 3", "read 8 sectors at 0: status 1")
         self.ask(f"{DISK} flush", "flushed: status 1")
         self.assertEqual(self.qvmd.guest("a")["pid"], before["pid"])

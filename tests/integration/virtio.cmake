@@ -21,6 +21,11 @@ add_test(NAME integration-folder
 set_tests_properties(integration-folder PROPERTIES LABELS integration TIMEOUT 180
   ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR};QVM_HAS_DOOR=${has_door}")
 
+add_test(NAME integration-helper_asked
+  COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_helper_asked.py)
+set_tests_properties(integration-helper_asked PROPERTIES LABELS integration TIMEOUT 180
+  ENVIRONMENT "QVM_BUILD=${CMAKE_BINARY_DIR};QVM_HAS_DOOR=${has_door}")
+
 add_test(NAME integration-user_network
   COMMAND ${QVM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test_user_network.py)
 set_tests_properties(integration-user_network PROPERTIES LABELS integration TIMEOUT 180

@@ -112,7 +112,21 @@ START_TEST(a_full_one_wants_a_flush_and_has_no_room_before)
 }
 END_TEST
 
+START_TEST(one_that_was_given_up_begins_empty)
+{
+    acknowledge(1, 512, 1);
+    ck_assert(helper_log_reserve(&book, 512));
+    helper_log_fini(&book);
+    ck_assert(!helper_log_rewind(&book));
+    ck_assert_int_eq(helper_log_init(&book), 0);
+    ck_assert(!helper_log_rewind(&book));
+    ck_assert_ptr_null(helper_log_next(&book));
+    acknowledge(2, 512, 1);
+    ck_assert(helper_log_rewind(&book));
+}
+END_TEST
+
 UNIT_MAIN_WITH("helper_log", set_up, tear_down, what_was_acknowledged_comes_again_in_its_order,
                a_flush_frees_what_was_acknowledged_before_it_was_asked_for,
                a_flush_that_was_on_its_way_to_a_lost_helper_frees_nothing,
-               a_full_one_wants_a_flush_and_has_no_room_before)
+               a_full_one_wants_a_flush_and_has_no_room_before, one_that_was_given_up_begins_empty)

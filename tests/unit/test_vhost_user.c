@@ -192,6 +192,7 @@ START_TEST(lost_back_end_asks_for_a_reset_after_which_there_is_nothing_to_agree_
 {
     ck_assert_int_eq(make("blk", nothing), 0);
     drive(VERSION_1);
+    slot.is_backend_gone = true;
     event(LOST);
     ck_assert(needs_reset());
     ck_assert_str_eq(strstr(fake_slot_state(&slot), "back-end="), "back-end=gone\n");
@@ -204,6 +205,28 @@ START_TEST(lost_back_end_asks_for_a_reset_after_which_there_is_nothing_to_agree_
     ck_assert_uint_eq(get(0x70), 3);
     fake_slot_reset(&slot);
     ck_assert_uint_eq(offered(), 0);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(a_back_end_that_is_there_after_all_is_found_at_the_next_reset)
+{
+    uint64_t before;
+
+    ck_assert_int_eq(make("blk", nothing), 0);
+    before = offered();
+    drive(VERSION_1);
+    slot.is_backend_gone = true;
+    event(LOST);
+    slot.is_backend_gone = false;
+    event(LOST);
+    ck_assert(needs_reset());
+    ck_assert_str_eq(strstr(fake_slot_state(&slot), "back-end="), "back-end=there\n");
+    fake_slot_reset(&slot);
+    ck_assert_uint_ne(before, 0);
+    ck_assert_uint_eq(offered(), before);
+    drive(VERSION_1);
+    ck_assert(!needs_reset());
     fake_slot_destroy(&slot);
 }
 END_TEST
@@ -270,4 +293,5 @@ UNIT_MAIN_WITH("vhost_user", set_up, NULL,
                message_of_a_queue_is_the_back_ends_own_on_pci,
                what_the_driver_configures_the_back_end_is_told,
                lost_back_end_asks_for_a_reset_after_which_there_is_nothing_to_agree_on,
+               a_back_end_that_is_there_after_all_is_found_at_the_next_reset,
                nobody_drives_the_device_while_its_queue_stops, what_cannot_be_is_refused_in_words)

@@ -246,7 +246,8 @@ struct vdev_services {
     /* During create, before doorbells: what it is. A doorbell whose event is below
      * VDEV_BACKEND_QUEUES_MAX is the back end's then, for the queue of that number, and the device
      * does not hear it. The event operation is called with `lost`, 2 * VDEV_BACKEND_QUEUES_MAX or
-     * more, when it is gone. False: neither BACKEND nor FOLDER was given. */
+     * more, when it is gone, and when there is one again after all (backend_is_there). False:
+     * neither BACKEND nor FOLDER was given. */
     bool (*backend)(struct vdev_slot *slot, uint32_t lost, struct vdev_backend *backend);
 
     /* During create: the first bytes of the device's configuration. 0, -ENOTSUP, -EINVAL. */
@@ -334,6 +335,11 @@ struct vdev_services {
      * -errno: then all accesses arrive, as before. */
     int (*memory_show)(struct vdev_slot *slot, uint32_t region, uint64_t offset, void *memory,
                        uint64_t size);
+
+    /* ---- a back end outside, once more ---- */
+
+    /* Whether there is one, or another may follow. */
+    bool (*backend_is_there)(struct vdev_slot *slot);
 };
 
 /* For the state operation: one named value, shown by `qvmctl show` and at SIGUSR1. */
