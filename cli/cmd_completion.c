@@ -12,22 +12,36 @@ static const struct option_row options[] = {
     {0},
 };
 
-/* `=` is a word of its own in bash; names of files are left to readline where nothing else may
- * stand, as it knows how to quote them. */
+/* `=` and `:` are words of their own in bash: complete_line() knows that of the first, and what
+ * belongs together around the second is put together here, and cut off what is offered; names of
+ * files are left to readline where nothing else may stand, as it knows how to quote them. */
 static const char bash_script[] =
     "# bash completion for qvmctl(1), from `qvmctl completion bash`: qvmctl knows what may stand.\n"
     "_qvmctl() {\n"
-    "    local cur=${COMP_WORDS[COMP_CWORD]} line word files=\n"
+    "    local -a words=()\n"
+    "    local cur line word start='' files='' i\n"
+    "    for ((i = 1; i <= COMP_CWORD; i++)); do\n"
+    "        word=${COMP_WORDS[i]}\n"
+    "        if [[ ${#words[@]} -gt 0 && ($word == :* || ${words[-1]} == *:) ]]; then\n"
+    "            words[-1]+=$word\n"
+    "        else\n"
+    "            words+=(\"$word\")\n"
+    "        fi\n"
+    "    done\n"
+    "    cur=${words[-1]}\n"
+    "    if [[ $COMP_WORDBREAKS == *:* && $cur == [!\\'\\\"]*:* ]]; then\n"
+    "        start=${cur%:*}:\n"
+    "    fi\n"
     "    COMPREPLY=()\n"
     "    while IFS= read -r line; do\n"
     "        word=${line%%$'\\t'*}\n"
     "        if [[ $line == $'\\tfiles' ]]; then\n"
     "            files=1\n"
     "        elif [[ $cur == = || $word == \"${cur#[\\\"\\']}\"* ]]; then\n"
-    "            COMPREPLY+=(\"$word\")\n"
+    "            COMPREPLY+=(\"${word#\"$start\"}\")\n"
     "        fi\n"
     "    done < <(command qvmctl completion --candidates -- \\\n"
-    "        \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null)\n"
+    "        \"${words[@]}\" 2>/dev/null)\n"
     "    [[ -n $files ]] || return 0\n"
     "    compopt -o filenames -o default 2>/dev/null\n"
     "    [[ ${#COMPREPLY[@]} -eq 0 ]] ||\n"

@@ -23,7 +23,7 @@ static const struct option_row options[] = {
      'e',
      OPTION_TEXT,
      {.text = &escape_text},
-     "KEY",
+     "ESCAPE",
      "key that ends it (ctrl-]), or none"},
     {"read-only", 'r', OPTION_FLAG, {.flag = &session.read_only}, NULL, "only look"},
     {"steal", 0, OPTION_FLAG, {.flag = &session.steal}, NULL, "type, whoever typed so far"},
@@ -79,7 +79,7 @@ static int run(const struct cli *cli, int argc, char **argv)
 const struct command command_console = {
     .name = "console",
     .synopsis =
-        "[-r | --steal] [-e KEY] [--linger SECONDS] [--no-scrollback] [-f] NAME[:PORT] ... | --all",
+        "[-r | --steal] [-e ESCAPE] [--linger SECONDS] [--no-scrollback] [-f] NAME[:PORT] ... | --all",
     .help = "a session at a guest's console",
     .options = options,
     .least = 1,

@@ -30,7 +30,7 @@ static const struct option_row options[] = {
     {"batch", 'b', OPTION_FLAG, {.flag = &is_batch}, NULL, "print, without a terminal"},
     {"interval", 'i', OPTION_SPAN, {.number = &interval_ms}, "SECONDS", "between two looks (2)"},
     {"times", 'n', OPTION_NUMBER, {.number = &times}, "COUNT", "so many looks; 0: for ever"},
-    {"sort", 's', OPTION_TEXT, {.text = &sort_name}, "KEY", "cpu, name, memory, exits or time"},
+    {"sort", 's', OPTION_TEXT, {.text = &sort_name}, "ORDER", "cpu, name, memory, exits or time"},
     {0},
 };
 
@@ -374,7 +374,7 @@ static int run(const struct cli *cli, int argc, char **argv)
 
 const struct command command_top = {
     .name = "top",
-    .synopsis = "[-s KEY] [-i SECONDS] [-n COUNT] [-b]",
+    .synopsis = "[-s ORDER] [-i SECONDS] [-n COUNT] [-b]",
     .help = "figures of guests at a terminal; kill and console from within",
     .options = options,
     .formats = FORMATS_TABLE,

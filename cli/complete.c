@@ -9,27 +9,15 @@
 
 #include "cli/client.h"
 #include "cli/command.h"
-#include "cli/pci_words.h"
-#include "cli/sources.h"
+#include "cli/complete_inside.h"
+#include "cli/top_view.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/keys.h"
 
 const char *const complete_shells[COMPLETE_SHELL_COUNT + 1] = {"bash", "zsh", "fish", NULL};
 
-/* A command line as far as it goes. */
-struct line {
-    const struct command *command;  /* NULL: none stands there yet */
-    const struct option_row *wants; /* the option whose value is the last word; NULL: none */
-    const char *last, *socket;
-    const char *prefix; /* `--option=` of the last word, which candidates keep; `prefix_size` */
-    size_t prefix_size;
-    char *const *arguments; /* NULL-ended: those before the last word */
-    int argument_count;
-    bool is_over, all; /* `--`; --all */
-};
-
-static void offer(const struct line *line, const char *word, const char *doc)
+void complete_offer(const struct line *line, const char *word, const char *doc)
 {
     printf("%.*s%s%s%s\n", (int)line->prefix_size, line->prefix_size > 0 ? line->prefix : "", word,
            doc != NULL ? "\t" : "", doc != NULL ? doc : "");
@@ -39,7 +27,7 @@ static void offer_words(const struct line *line, const struct word_table *table)
 {
     for (int i = 0; i < table->count; i++) {
         if (words_name(table, i) != NULL) {
-            offer(line, words_name(table, i), NULL);
+            complete_offer(line, words_name(table, i), NULL);
         }
     }
 }
@@ -58,7 +46,7 @@ static void offer_formats(const struct line *line)
 {
     for (unsigned i = 0; i < FORMAT_COUNT; i++) {
         if (line->command == NULL || (line->command->formats >> i & 1) != 0) {
-            offer(line, format_names[i], NULL);
+            complete_offer(line, format_names[i], NULL);
         }
     }
 }
@@ -66,21 +54,21 @@ static void offer_formats(const struct line *line)
 static void offer_commands(const struct line *line)
 {
     for (size_t i = 0; commands[i] != NULL; i++) {
-        offer(line, commands[i]->name, commands[i]->help);
+        complete_offer(line, commands[i]->name, commands[i]->help);
     }
 }
 
 static void offer_methods(const struct line *line)
 {
     for (size_t i = 0; i < METHOD_COUNT; i++) {
-        offer(line, msg_methods[i].name, msg_methods[i].doc);
+        complete_offer(line, msg_methods[i].name, msg_methods[i].doc);
     }
 }
 
 static void offer_shells(const struct line *line)
 {
     for (size_t i = 0; complete_shells[i] != NULL; i++) {
-        offer(line, complete_shells[i], NULL);
+        complete_offer(line, complete_shells[i], NULL);
     }
 }
 
@@ -100,14 +88,26 @@ static void offer_settings(const struct line *line)
         for (char *at = word; (at = strchr(at, '_')) != NULL;) {
             *at = '-';
         }
-        offer(line, word, msg_docs[MSG_settings].fields[i]);
+        complete_offer(line, word, msg_docs[MSG_settings].fields[i]);
     }
 }
 
 static void offer_keys(const struct line *line)
 {
     for (size_t i = 0; i < key_word_count; i++) {
-        offer(line, key_words[i].name, NULL);
+        complete_offer(line, key_words[i].name, NULL);
+    }
+}
+
+static void offer_kinds_of_events(const struct line *line)
+{
+    offer_words(line, &words_what);
+}
+
+static void offer_orders(const struct line *line)
+{
+    for (size_t i = 0; i < TOP_ORDERS; i++) {
+        complete_offer(line, top_order_names[i], NULL);
     }
 }
 
@@ -117,79 +117,12 @@ static void offer_files(const struct line *line)
     (void)puts(COMPLETE_FILES);
 }
 
-/* A name that is not there yet, of a guest with which the command can do something. */
-static bool is_offered(const struct line *line, const struct msg_guest *guest)
-{
-    for (int i = 0; i < line->argument_count; i++) {
-        if (strcmp(line->arguments[i], guest->name) == 0) {
-            return false;
-        }
-    }
-    return guest_name_is_valid(guest->name) &&
-           (line->command == NULL || line->command->all_means == NULL ||
-            line->command->all_means(guest));
-}
-
-static void offer_guests(const struct line *line)
-{
-    struct cli cli = {.socket = line->socket, .timeout_ms = COMPLETE_PATIENCE_MS};
-    auto_client struct client client = CLIENT_CLOSED;
-    struct msg_guest_list list = {0};
-    struct err err = {0};
-
-    if (line->argument_count > 0 && strstr(line->command->synopsis, "FILE") != NULL &&
-        sources_is_file(line->arguments[0])) {
-        return; /* what stands behind a FILE are its words */
-    }
-    if (client_init(&client, &cli, COMPLETE_PATIENCE_MS, &err) == 0 &&
-        client_ask(&client, METHOD_list, &(struct msg_list_params){0}, &list, &err) == 0) {
-        for (size_t i = 0; i < list.guests_count; i++) {
-            if (is_offered(line, &list.guests[i])) {
-                offer(line, list.guests[i].name, words_name(&words_state, list.guests[i].state));
-            }
-        }
-    }
-    msg_fini(MSG_guest_list, &list);
-}
-
-static void offer_regions(const struct line *line)
-{
-    struct cli cli = {.socket = line->socket, .timeout_ms = COMPLETE_PATIENCE_MS};
-    auto_client struct client client = CLIENT_CLOSED;
-    struct msg_shmem_list list = {0};
-    struct err err = {0};
-
-    if (client_init(&client, &cli, COMPLETE_PATIENCE_MS, &err) == 0 &&
-        client_ask(&client, METHOD_shmem, &(struct msg_none){}, &list, &err) == 0) {
-        for (size_t i = 0; i < list.regions_count; i++) {
-            offer(line, list.regions[i].name, list.regions[i].owner);
-        }
-    }
-    msg_fini(MSG_shmem_list, &list);
-}
-
-static void offer_devices(const struct line *line)
-{
-    struct cli cli = {.socket = line->socket, .timeout_ms = COMPLETE_PATIENCE_MS};
-    auto_client struct client client = CLIENT_CLOSED;
-    struct msg_device_list list = {0};
-    struct err err = {0};
-
-    if (client_init(&client, &cli, COMPLETE_PATIENCE_MS, &err) == 0 &&
-        client_ask(&client, METHOD_devices, &(struct msg_none){}, &list, &err) == 0) {
-        for (size_t i = 0; i < list.devices_count; i++) {
-            offer(line, list.devices[i].bdf, pci_class_word(list.devices[i].class));
-        }
-    }
-    msg_fini(MSG_device_list, &list);
-}
-
 /* What the words in capitals stand for; NULL: nothing that could be offered. */
 static const struct {
     const char *word;
     void (*offer)(const struct line *line);
 } kinds[] = {
-    {"NAME", offer_guests},
+    {"NAME", complete_offer_guests},
     {"FILE", offer_files},
     {"PATH", offer_files},
     {"WORD", offer_files},
@@ -205,19 +138,21 @@ static const struct {
     {"SEQ", NULL},
     {"BYTES", NULL},
     {"SIZE", NULL},
-    {"VDEV", NULL},
+    {"VDEV", complete_offer_vdevs},
     {"TEXT", NULL},
     {"X", NULL},
     {"Y", NULL},
     {"KEY", offer_keys},
-    {"KIND", NULL},
+    {"ESCAPE", NULL},
+    {"ORDER", offer_orders},
+    {"KIND", offer_kinds_of_events},
     {"ID", NULL},
     {"JSON", NULL},
-    {"BDF", offer_devices},
-    {"REGION", offer_regions},
+    {"BDF", complete_offer_devices},
+    {"REGION", complete_offer_regions},
     {"OFFSET", NULL},
     {"CLIENT", NULL},
-    {"NAMES", offer_guests},
+    {"NAMES", complete_offer_guests},
     {"SETTING=VALUE", offer_settings},
 };
 
@@ -257,6 +192,10 @@ static uint32_t expect_of_form(const char *form, const char *end, int index, boo
             continue;
         }
         has_all = has_all || strncmp(at, "--all", size) == 0;
+        if (*at == ':') { /* NAME[:PORT] is one word */
+            at += size;
+            continue;
+        }
         if (strncmp(at, "...", size) == 0) {
             repeats = true;
             found |= kind >= 0 && index >= place - 1 ? UINT32_C(1) << kind : 0;
@@ -315,6 +254,45 @@ static void offer_kinds(const struct line *line, uint32_t found)
         if ((found >> i & 1) != 0 && kinds[i].offer != NULL) {
             kinds[i].offer(line);
         }
+    }
+}
+
+/* Words of a form that stand there as they are: `list`, `show BDF`; those before must be on the
+ * line already. */
+static void offer_literals_of_form(const struct line *line, const char *form, const char *end)
+{
+    int place = 0;
+
+    for (const char *at = form; at < end;) {
+        size_t size;
+
+        if (*at == '[' && at[1] == '-') {
+            at += strcspn(at, "]") + 1;
+            continue;
+        }
+        size = strcspn(at, " []|");
+        if (size > 0 && islower((unsigned char)*at)) {
+            char word[32];
+
+            (void)snprintf(word, sizeof(word), "%.*s", (int)size, at);
+            if (place == line->argument_count) {
+                complete_offer(line, word, NULL);
+            } else if (place > line->argument_count || strcmp(line->arguments[place], word) != 0) {
+                return;
+            }
+        }
+        place += size > 0 && *at != '-' && *at != '.';
+        at += size > 0 ? size : 1;
+    }
+}
+
+static void offer_literals(const struct line *line)
+{
+    for (const char *form = line->command->synopsis; *form != '\0';) {
+        const char *end = end_of_form(form);
+
+        offer_literals_of_form(line, form, end);
+        form = *end == '|' ? end + 1 : end;
     }
 }
 
@@ -450,5 +428,6 @@ void complete_line(char *const *words, int count)
         offer_commands(&line);
     } else {
         offer_kinds(&line, expect(line.command->synopsis, line.argument_count, line.all));
+        offer_literals(&line);
     }
 }

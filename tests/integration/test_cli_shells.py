@@ -46,6 +46,12 @@ bindkey '^Xw' read_back
 """
 
 
+# What web-1 has that can be named on a command line.
+PORTS = {"web-1": "vdev virtio-console name con loc mem:feb00000,512 intr ioapic:16 port agent "
+                  "port shell\nvdev virtio-blk name disk loc mem:feb01000,512 intr ioapic:17 "
+                  "hostdev disk.img\n"}
+
+
 class Shell:
     """An interactive shell on a terminal of 80 columns."""
 
@@ -96,10 +102,11 @@ class ShellTest:
     @classmethod
     def setUpClass(cls):
         cls.qvmd = PrivateQvmd()
+        cls.qvmd.put("disk.img", "\0" * (1 << 20))
         for name in ("web-1", "web.a_b-c", "Z", "longest" + "x" * 56):
             cls.qvmd.put(name + ".qvmconf", f"system {name}\nram 16M\n"
                                             f"load {GUESTS}/guest.bzimage\n"
-                                            "vdev ser8250 hostdev -\n")
+                                            "vdev ser8250 hostdev -\n" + PORTS.get(name, ""))
             done = cls.qvmd.ctl("define", name + ".qvmconf")
             assert done.returncode == 0, done.stderr
         assert cls.qvmd.ctl("start", "web-1", "--timeout", "20").returncode == 0
@@ -171,6 +178,22 @@ class ShellTest:
         self.expect_one("qvmctl show web-1 web", "qvmctl show web-1 web.a_b-c")
         self.expect_one("qvmctl show l", "qvmctl show longest" + "x" * 56)
         self.expect_one("qvmctl stop --all w", "qvmctl stop --all w")
+
+    def test_ports_and_vdevs_are_those_of_the_guest(self):
+        self.expect_one("qvmctl console web-1:sh", "qvmctl console web-1:shell")
+        self.expect_one("qvmctl console web-", "qvmctl console web-1")
+        self.expect_several("qvmctl console web-1:", "agent", "shell", without=["longest"])
+        self.expect_one("qvmctl resize web-1 d", "qvmctl resize web-1 disk")
+        self.expect_one("qvmctl resize web-1 c", "qvmctl resize web-1 c")  # no disk
+
+    def test_words_that_stand_there_as_they_are(self):
+        self.expect_one("qvmctl device cl", "qvmctl device clear")
+        self.expect_one("qvmctl shmem wr", "qvmctl shmem write")
+        self.expect_one("qvmctl shmem list wr", "qvmctl shmem list wr")
+        self.expect_one("qvmctl partition l", "qvmctl partition list")
+        self.expect_one("qvmctl events --what helper-a", "qvmctl events --what helper-again")
+        self.expect_one("qvmctl top -s mem", "qvmctl top -s memory")
+        self.expect_one("qvmctl console -e re", "qvmctl console -e re")  # no key of a keyboard
 
     def test_files_are_quoted_as_the_shell_does(self):
         self.expect_one("qvmctl define my", "qvmctl define my\\ guest.qvmconf")

@@ -27,6 +27,9 @@ START_TEST(a_synopsis_tells_what_stands_at_each_place)
     expect("[--qvm PATH] FILE [WORD ...]", 0, false, "FILE");
     expect("[--qvm PATH] FILE [WORD ...]", 1, false, "WORD");
     expect("[--qvm PATH] FILE [WORD ...]", 2, false, "WORD");
+    expect("[-f] NAME[:PORT] ... | --all", 0, false, "NAME");
+    expect("[-f] NAME[:PORT] ... | --all", 3, false, "NAME");
+    expect("[list [BDF ...] | show BDF ... | clear BDF ...]", 1, false, "BDF");
     expect("", 0, false, "");
 }
 END_TEST
