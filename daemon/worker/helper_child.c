@@ -247,6 +247,10 @@ static void write_map(const char *path, const char *text)
     size_t size = strlen(text);
 
     if (fd < 0 || write(fd, text, size) != (ssize_t)size) {
+        if (errno == EPERM && geteuid() == 0) { /* Linux 5.12 and later: verify_root_map() */
+            fail("it is root's, and the host's root is only for who has the right CAP_SETFCAP: "
+                 "qvmd(8) says who gives it");
+        }
         fail_at(path);
     }
 }

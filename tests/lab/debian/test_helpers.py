@@ -26,6 +26,7 @@ FORMATS = {
     "vhdx": ("vhdx", (), 52 * MIB, True),
     "qcow2": ("qcow2", (), 56 * MIB, True),
 }
+WRITES_ON = "rm -f /tmp/at; until [ -s /tmp/at ]; do :; done"  # one more file is whole
 GROWN = 64 * MIB
 LOOP_SIZE, LOOP_GROWN = 16 * MIB, 24 * MIB
 
@@ -96,14 +97,17 @@ class HelpersTest(debian.DebianTest):
         """What was flushed and what was not outlives the helper; so does the file system."""
         console.run(f"mke2fs /dev/{disk} >/dev/null && mount -t ext4 /dev/{disk} /mnt && "
                     f"seq {COUNT} >/mnt/numbers", SECONDS)
-        console.begin(f"for i in $(seq {FILES}); do seq {LINES} >/mnt/many$i; sync; done")
+        console.run("rm -f /tmp/at /tmp/enough; (i=0; until [ -e /tmp/enough ]; do "
+                    f"seq {LINES} >/mnt/many$i && sync && echo $i >/tmp/at || exit; "
+                    f"i=$(((i + 1) % {FILES})); done) & true", SECONDS)
+        console.run(WRITES_ON, SECONDS)
         if FORMATS[kind][3]:
-            self.kill_helper_of(kind)
-        console.finish(SECONDS)
+            self.kill_helper_of(kind)  # which falls into the writing: it does not end by itself
+        console.run(f"{WRITES_ON}; touch /tmp/enough; wait", SECONDS)
         console.run(f"umount /mnt && e2fsck -fn /dev/{disk} >/dev/null && "
                     f"echo 3 >/proc/sys/vm/drop_caches && mount -t ext4 /dev/{disk} /mnt && "
-                    f"seq {LINES} >/tmp/many && (for i in $(seq {FILES}); do "
-                    "cmp /tmp/many /mnt/many$i || exit 1; done) && "
+                    f"seq {LINES} >/tmp/many && (for i in /mnt/many*; do "
+                    "cmp /tmp/many $i || exit 1; done) && "
                     f"seq {COUNT} | cmp - /mnt/numbers && umount /mnt", SECONDS)
 
     def discard(self, console, kind, disk):

@@ -24,7 +24,7 @@ os.environ["QVM_BUILD"] = BUILD
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)),
                                 "../../integration"))
 from fuse import StallingFileSystem  # noqa: E402: only after the lines above
-from qvmtest import Client, Refused, definition, start_ticks  # noqa: E402
+from qvmtest import DEVICES as OBEDIENT, Client, Refused, definition, start_ticks  # noqa: E402
 
 SOCKET = "/run/qvm/qvmd.sock"
 HOLDER = "/sys/fs/cgroup/qvm.slice/qvm-guests.service"
@@ -39,6 +39,9 @@ CapabilityBoundingSet=CAP_SYS_RESOURCE CAP_SYSLOG
 ProtectKernelLogs=no
 RestrictAddressFamilies=AF_NETLINK
 """
+SHARED = "/run/lab-shared"  # a folder, and beside it a disk
+OF_ADMIN = {"qvmd.service": "RestrictNamespaces=user\nCapabilityBoundingSet=CAP_SETFCAP",
+            "qvm-guests.service": "MemoryMax=1G"}
 MIB = 1 << 20
 PATIENCE = 60
 CRASHES = 6
@@ -104,8 +107,31 @@ class Case(unittest.TestCase):
         return {name: guest["pid"] for name, guest in self.guests().items()
                 if guest["state"] == "running"}
 
+    helpers = {}  # by vdev: pid and start time
+
+    def helpers_found(self):
+        return {one["vdev"]: one["pid"] for one in call("guest.show", name="helped")["helpers"]
+                if one["state"] == "serves"}
+
+    def ask(self, words, answer):
+        """The guest with helpers."""
+        def said():
+            return base64.b64decode(call("console.read", name="helped")["data"]).decode()
+
+        before = said().count(answer)
+        call("console.write", name="helped", data=base64.b64encode(f"{words}\r".encode()).decode())
+        self.eventually(lambda: said().count(answer) > before, f"no '{answer}' to '{words}'")
+
     def assert_alive(self, pids, what):
         """The same processes, adopted by whoever is qvmd now."""
+        if "helped" in pids:
+            wanted = {vdev: pid for vdev, (pid, _) in self.helpers.items()}
+            self.eventually(lambda: self.helpers_found() == wanted,
+                            f"{what}: a helper was lost, or not adopted")
+            for pid, ticks in self.helpers.values():
+                self.assertEqual(start_ticks(pid), ticks, f"{what}: a helper is another one")
+            self.ask("blk feb00000 0 read 0 8 3", "read 8 sectors at 0: status 0, 8 good")
+            self.ask("fs feb01000 17 read greeting", "fs: read: error 0, 5 bytes: hello")
         for pid, ticks in pids.values():
             self.assertEqual(start_ticks(pid), ticks, f"{what}: a guest was lost")
         wanted = {name: pid for name, (pid, _) in pids.items()}
@@ -117,12 +143,14 @@ class FirstBoot(Case):
     def test_a_host_under_systemd(self):
         self.what_was_enabled_runs()
         self.guests_have_control_groups_of_their_own()
+        self.a_folder_wants_a_drop_in_and_a_disk_does_not()
         pids = {name: (pid, start_ticks(pid)) for name, pid in self.pids().items()}
         self.qvmd_comes_and_goes(pids)
         self.systemd_itself_is_changed(pids)
         self.qvmd_crashes_again_and_again(pids)
         self.a_qvmd_that_hangs_is_replaced(pids)
         self.the_holders_own_process_ends(pids)
+        self.helpers_end_with_their_guest(pids)
         self.a_user_gives_files_of_his_own()
         self.taps_want_a_drop_in(pids)
         self.nothing_more_than_it_needs()
@@ -154,6 +182,54 @@ class FirstBoot(Case):
             self.assertEqual(int(read(HOLDER, group, "memory.max")), (16 + 32 + 1) * MIB + MIB // 4)
             peak = int(read(HOLDER, group, "memory.peak"))
             say(f"{name}: memory.peak {peak >> 10} KiB of {(16 * MIB) >> 10} and what is beside")
+
+    def a_folder_wants_a_drop_in_and_a_disk_does_not(self):
+        """What the unit permits is enough for one helper; the other has what the manual says. And
+        an administrator has limits of his own."""
+        os.makedirs(f"{SHARED}/files")
+        with open(f"{SHARED}/files/greeting", "w", encoding="ascii") as file:
+            file.write("hello")
+        run("qemu-img", "create", "-q", "-f", "qcow2", f"{SHARED}/disk", "8M")
+        disk = (f"system helped\nram 16M\nload {OBEDIENT}\nvdev ser8250\n"
+                "vdev virtio-blk name d loc mem:feb00000,512 intr ioapic:16 format qcow2 "
+                f"hostdev {SHARED}/disk\n")
+        folder = (disk + "vdev virtio-fs name f loc mem:feb01000,512 intr ioapic:17 tag files "
+                  f"hostdev {SHARED}/files\n")
+        call("guest.start", name="helped", definition=definition(disk))
+        self.assertEqual(list(self.helpers_found()), ["d"])
+        call("guest.kill", name="helped")
+        call("guest.define", name="helped", definition=definition(folder))
+        with self.assertRaises(Refused):
+            call("guest.start", name="helped")
+        say("a folder without its drop-in: " + self.guests()["helped"]["message"])
+        for name, words in OF_ADMIN.items():
+            os.makedirs(f"/etc/systemd/system/{name}.d", exist_ok=True)
+            with open(f"/etc/systemd/system/{name}.d/admin.conf", "w", encoding="utf-8") as file:
+                file.write(f"[Service]\n{words}\n")
+        run("systemctl", "daemon-reload")
+        self.assertEqual(int(read(HOLDER, "memory.max")), 1 << 30)
+        run("systemctl", "restart", "qvmd")
+        guest = call("guest.start", name="helped")["guest"]
+        self.ask("blk feb00000 0 write 0 8 3", "wrote 8 sectors at 0: status 0")
+        self.helpers = {vdev: (pid, start_ticks(pid)) for vdev, pid in self.helpers_found().items()}
+        self.assertEqual(sorted(self.helpers), ["d", "f"])
+        for pid, _ in self.helpers.values():
+            self.assertEqual(read(f"/proc/{pid}/cgroup"), read(f"/proc/{guest['pid']}/cgroup"))
+            self.assertIn("CapBnd:\t0000000000000000", read(f"/proc/{pid}/status"))
+        say("a guest has a qcow2 disk and a folder, and its helpers are in its control group")
+
+    def helpers_end_with_their_guest(self, pids):
+        pid, _ = pids.pop("helped")
+        group = "/sys/fs/cgroup" + read(f"/proc/{pid}/cgroup").removeprefix("0::")
+        ctl("kill", "helped")
+        for pid, ticks in self.helpers.values():
+            self.eventually(lambda pid=pid, ticks=ticks: not os.path.exists(f"/proc/{pid}") or
+                            start_ticks(pid) != ticks, "a helper outlives its guest")
+        self.eventually(lambda: not os.path.exists(group), f"{group} stays")
+        ctl("undefine", "helped")
+        for name in OF_ADMIN:
+            os.unlink(f"/etc/systemd/system/{name}.d/admin.conf")  # systemd is told below
+        say("helpers ended with their guest")
 
     def qvmd_comes_and_goes(self, pids):
         run("systemctl", "restart", "qvmd")
