@@ -78,8 +78,8 @@ static int run(const struct cli *cli, int argc, char **argv)
 
 const struct command command_console = {
     .name = "console",
-    .synopsis =
-        "[-r | --steal] [-e ESCAPE] [--linger SECONDS] [--no-scrollback] [-f] NAME[:PORT] ... | --all",
+    .synopsis = "[-r | --steal] [-e ESCAPE] [--linger SECONDS] [--no-scrollback] [-f] NAME[:PORT] "
+                "... | --all",
     .help = "a session at a guest's console",
     .options = options,
     .least = 1,

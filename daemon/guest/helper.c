@@ -15,6 +15,7 @@
 #include "daemon/crash_point.h"
 #include "daemon/guest/ask.h"
 #include "daemon/guest/helper_inside.h"
+#include "daemon/worker/spawn.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/file_lock.h"
 #include "proto/base/log.h"
@@ -80,6 +81,20 @@ static bool hear(struct helper *helper, bool *is_over)
     return n > 0 && helper_serves(helper->kind, text, helper->said, sizeof(helper->said));
 }
 
+/* The program's own words of an image say what is wrong with it, and not what to do. */
+static void add_advice(const struct helper *helper, const siginfo_t *info, char *text, size_t size)
+{
+    size_t used = strlen(text);
+    bool is_vhd = strcmp(helper->format, "vhd-dynamic") == 0;
+
+    if (helper->kind == HELPER_IMAGE && helper->is_starting && info->si_code == CLD_EXITED &&
+        info->si_status != SPAWN_EXIT_FAILED) {
+        used -= used > 0 && text[used - 1] == '.';
+        (void)snprintf(text + used, size - used, "; `qemu-img %s -f %s` tells more",
+                       is_vhd ? "info" : "check", is_vhd ? "vpc" : helper->format);
+    }
+}
+
 static void describe_end(struct helper *helper, char *text, size_t size)
 {
     siginfo_t info = {0};
@@ -97,6 +112,7 @@ static void describe_end(struct helper *helper, char *text, size_t size)
         (void)snprintf(text, size, "it has ended");
     } else if (words[0] != '\0') {
         (void)snprintf(text, size, "%s", words);
+        add_advice(helper, &info, text, size);
     } else if (info.si_code == CLD_EXITED) {
         (void)snprintf(text, size, "it ended with status %d", info.si_status);
     } else {

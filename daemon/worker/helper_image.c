@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "proto/base/cleanup.h"
@@ -77,6 +78,28 @@ static int read_at(int fd, uint64_t offset, void *to, size_t size, struct err *e
     return (size_t)n == size ? 0 : err_set(err, -EINVAL, "it is too short for an image");
 }
 
+/* What lies behind the end of the file reads as zeroes to QEMU: an empty disk. */
+static int check_qcow2_is_whole(int fd, const struct qcow2 *head, struct err *err)
+{
+    const uint64_t tables[][2] = {
+        {be64toh(head->l1_offset), UINT64_C(8) * be32toh(head->l1_size)},
+        {be64toh(head->refcounts_offset), head->refcounts_clusters != 0 ? 8 : 0}};
+    struct stat status;
+
+    if (fstat(fd, &status) != 0) {
+        return err_sys(err, -errno, "cannot look at it");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+        if (tables[i][1] > 0 && (tables[i][0] > (uint64_t)status.st_size ||
+                                 tables[i][1] > (uint64_t)status.st_size - tables[i][0])) {
+            return err_set(err, -EINVAL,
+                           "it is cut short: a table of it lies behind its end; `qemu-img check -f "
+                           "qcow2` tells what is left of it");
+        }
+    }
+    return 0;
+}
+
 static int check_qcow2(int fd, struct err *err)
 {
     struct qcow2 head = {.magic = 0};
@@ -93,8 +116,9 @@ static int check_qcow2(int fd, struct err *err)
     if (head.crypt_method != 0) {
         return err_set(err, -ENOTSUP, "it is encrypted, and there is no key for it");
     }
-    if (be32toh(head.version) < 3) {
-        return 0;
+    r = check_qcow2_is_whole(fd, &head, err);
+    if (r != 0 || be32toh(head.version) < 3) {
+        return r;
     }
     if ((be64toh(head.incompatible) & QCOW2_DATA_FILE) != 0) {
         return err_set(

@@ -134,7 +134,11 @@ int image_probe(const struct image_spec *spec, struct vdev_image *facts, bool *i
     if (r == 0 && is_vhd) {
         r = probe_vhd(spec->fd, spec->path, &size, err);
     }
-    if (r == 0 && (size == 0 || size % SECTOR != 0)) {
+    if (r == 0 && size == 0) {
+        r = err_set(err, -EINVAL, "the image '%s' is empty: `truncate -s SIZE` makes a disk of it",
+                    spec->path);
+    }
+    if (r == 0 && size % SECTOR != 0) {
         r = err_set(err, -EINVAL, "the image '%s' has %" PRIu64 " bytes, not a multiple of 512",
                     spec->path, size);
     }

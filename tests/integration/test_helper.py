@@ -212,7 +212,10 @@ class HelperTest(HelperBase):
         short = self.path("short")
         with open(short, "wb") as file:
             file.write(b"QFI\xfb")
-        damaged = self.forge(self.image("damaged"), (40, b"\xff" * 8))  # where its tables are
+        damaged = self.forge(self.image("damaged"), (40, (65537).to_bytes(8, "big")))  # at no cluster
+        cut = self.image("cut")
+        os.truncate(cut, 70000)
+        parent = self.forge(self.image("parent", "vpc"), (512, bytes(8)))
         for image, kind, words in (
                 (qcow2, "vhdx", f"'{qcow2}': it is no VHDX image"),
                 (qcow2, "vhd-dynamic", f"'{qcow2}': it is no dynamic VHD"),
@@ -220,7 +223,11 @@ class HelperTest(HelperBase):
                                        "'format vhd')"),
                 (fixed, "qcow2", f"'{fixed}': it is no qcow2 image"),
                 (short, "qcow2", f"'{short}': it is no qcow2 image"),
-                (damaged, "qcow2", f"'{damaged}': "),
+                (damaged, "qcow2", f"'{damaged}': Active L1 table offset invalid; `qemu-img check -f "
+                                   "qcow2` tells more"),
+                (cut, "qcow2", f"'{cut}': it is cut short: a table of it lies behind its end; "),
+                (parent, "vhd-dynamic", f"'{parent}': Invalid header magic; `qemu-img info -f "
+                                        "vpc` tells more"),
                 (self.path("none"), "qcow2", "cannot open"),
                 (self.directory, "qcow2", f"'{self.directory}' is a directory"),
                 ("/dev/null", "qcow2", "'/dev/null' is a character device"),

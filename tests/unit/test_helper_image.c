@@ -141,6 +141,25 @@ START_TEST(a_qcow2_that_needs_another_file_or_a_key_is_refused)
 }
 END_TEST
 
+START_TEST(a_qcow2_whose_tables_lie_behind_its_end_is_refused)
+{
+    for (int offset = 40; offset <= 48; offset += 8) { /* of the L1 table, and of refcounts */
+        make_qcow2(3);
+        put32(36, htobe32(2));
+        put32(56, htobe32(1));
+        put64(40, htobe64(4096));
+        put64(48, htobe64(4096));
+        ck_assert_int_eq(check_size("qcow2", 4096 + 16), 0);
+        put64((size_t)offset, htobe64(4096 + 16));
+        ck_assert_int_eq(check_size("qcow2", 4096 + 16), -EINVAL);
+        ck_assert_ptr_nonnull(strstr(err.msg, "it is cut short"));
+        put64((size_t)offset, UINT64_MAX);
+        ck_assert_int_eq(check_size("qcow2", 4096 + 16), -EINVAL);
+    }
+    ck_assert_int_eq(check_size("qcow2", 4096 + 15), -EINVAL);
+}
+END_TEST
+
 START_TEST(a_differencing_vhd_and_a_fixed_one_are_refused)
 {
     make_vhd(4);
@@ -187,6 +206,7 @@ END_TEST
 
 UNIT_MAIN("helper_image", an_image_that_is_whole_by_itself_is_taken, one_of_another_format_is_not,
           a_qcow2_that_needs_another_file_or_a_key_is_refused,
+          a_qcow2_whose_tables_lie_behind_its_end_is_refused,
           a_differencing_vhd_and_a_fixed_one_are_refused,
           a_vhdx_with_a_parent_or_large_sectors_is_refused, one_good_table_of_regions_is_enough,
           offsets_that_lead_nowhere_and_endless_counts_are_told)

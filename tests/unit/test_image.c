@@ -264,9 +264,11 @@ END_TEST
 
 START_TEST(size_of_a_raw_image_is_a_multiple_of_a_sector)
 {
-    static const off_t wrong[] = {0, 1, 511, 513};
+    static const off_t wrong[] = {1, 511, 513};
     struct image *image = NULL;
 
+    ck_assert_int_eq(create("disk.img", 0, false, false, &image), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.msg, "is empty"));
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         ck_assert_int_eq(create("disk.img", wrong[i], false, false, &image), -EINVAL);
         ck_assert_ptr_nonnull(strstr(err.msg, "multiple of 512"));
