@@ -3,6 +3,7 @@
 
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/names.h"
 #include "cli/outcome.h"
 #include "proto/conf/value.h"
 
@@ -28,5 +29,6 @@ const struct command command_balloon = {
     .least = 2,
     .most = 2,
     .formats = FORMATS_TABLE,
+    .all_means = names_can_reset, /* of these the shells offer names */
     .run = run,
 };

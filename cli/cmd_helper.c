@@ -1,6 +1,7 @@
 /* qvmctl helper: have another helper for a vdev whose helper is gone. */
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/names.h"
 #include "cli/outcome.h"
 
 static int run(const struct cli *cli, int argc, char **argv)
@@ -19,5 +20,6 @@ const struct command command_helper = {
     .least = 2,
     .most = 2,
     .formats = FORMATS_TABLE,
+    .all_means = names_can_reset, /* of these the shells offer names */
     .run = run,
 };

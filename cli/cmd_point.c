@@ -4,6 +4,7 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/keys.h"
+#include "cli/names.h"
 #include "proto/base/err.h"
 
 #define AXIS_MAX     32767 /* of a screen's width or height */
@@ -53,5 +54,6 @@ const struct command command_point = {
     .least = 3,
     .most = 3 + KEYS_AT_ONCE,
     .formats = FORMATS_TABLE,
+    .all_means = names_can_reset, /* of these the shells offer names */
     .run = run,
 };

@@ -1,6 +1,7 @@
 /* qvmctl resize: have a guest find that the image of a disk was made larger. */
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/names.h"
 #include "cli/outcome.h"
 
 static int run(const struct cli *cli, int argc, char **argv)
@@ -19,5 +20,6 @@ const struct command command_resize = {
     .least = 2,
     .most = 2,
     .formats = FORMATS_TABLE,
+    .all_means = names_can_reset, /* of these the shells offer names */
     .run = run,
 };

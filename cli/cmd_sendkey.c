@@ -2,6 +2,7 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/keys.h"
+#include "cli/names.h"
 #include "proto/base/err.h"
 
 #define KEYS_AT_ONCE 256
@@ -30,5 +31,6 @@ const struct command command_sendkey = {
     .least = 2,
     .most = 1 + KEYS_AT_ONCE,
     .formats = FORMATS_TABLE,
+    .all_means = names_can_reset, /* of these the shells offer names */
     .run = run,
 };

@@ -6,6 +6,7 @@
 
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/names.h"
 #include "proto/base/err.h"
 
 #define TEXT_MAX  4096
@@ -142,5 +143,6 @@ const struct command command_type = {
     .least = 2,
     .most = 2,
     .formats = FORMATS_TABLE,
+    .all_means = names_can_reset, /* of these the shells offer names */
     .run = run,
 };

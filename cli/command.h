@@ -22,7 +22,8 @@ struct command {
     int least, most;                  /* arguments; with --all one less */
     unsigned formats;
     /* The arguments are guests (`[NAME ...]` of the synopsis): names, patterns of names, or --all,
-     * which means those that `all_means` (NULL: every one). Look at them through names.h. */
+     * which means those that `all_means` (NULL: every one), as do names that shells offer. Look at
+     * them through names.h. */
     bool takes_guests;
     bool (*all_means)(const struct msg_guest *guest);
     /* Arguments without options, NULL-ended. Returns the exit status. */

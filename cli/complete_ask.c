@@ -31,7 +31,10 @@ static void offer_ports_of(const struct line *line, const char *guest,
         const struct msg_value *value = &vdev->values[i];
         char word[2 * GUEST_NAME_MAX + 8];
 
-        if (strncmp(value->name, "port-", 5) == 0 && strchr(value->value, ',') != NULL) {
+        size_t digits =
+            strncmp(value->name, "port-", 5) == 0 ? strspn(value->name + 5, "0123456789") : 0;
+
+        if (digits > 0 && value->name[5 + digits] == '\0' && strchr(value->value, ',') != NULL) {
             (void)snprintf(word, sizeof(word), "%s:%.*s", guest, (int)strcspn(value->value, ","),
                            value->value);
             complete_offer(line, word, NULL);

@@ -182,7 +182,8 @@ class ShellTest:
     def test_ports_and_vdevs_are_those_of_the_guest(self):
         self.expect_one("qvmctl console web-1:sh", "qvmctl console web-1:shell")
         self.expect_one("qvmctl console web-", "qvmctl console web-1")
-        self.expect_several("qvmctl console web-1:", "agent", "shell", without=["longest"])
+        self.expect_several("qvmctl console web-1:", "agent", "shell", without=["longest", "sessions"])
+        self.expect_one("qvmctl sendkey w", "qvmctl sendkey web-1")  # which alone runs
         self.expect_one("qvmctl resize web-1 d", "qvmctl resize web-1 disk")
         self.expect_one("qvmctl resize web-1 c", "qvmctl resize web-1 c")  # no disk
 
