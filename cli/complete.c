@@ -92,6 +92,57 @@ static void offer_settings(const struct line *line)
     }
 }
 
+/* What stands before the `=` of a setting whose value is to come, in the last word or, as bash cuts
+ * it, before it; `*prefix` is what its values are offered behind. NULL: none is to come. */
+static const char *find_setting(const struct line *line, char name[64], const char **prefix)
+{
+    const char *equals = strchr(line->last, '=');
+    int count = line->argument_count;
+    bool is_cut = equals == line->last ||
+                  (equals == NULL && count > 1 && strcmp(line->arguments[count - 1], "=") == 0);
+    const char *from = !is_cut          ? line->last
+                       : equals == NULL ? line->arguments[count - 2]
+                       : count > 0      ? line->arguments[count - 1]
+                                        : "";
+
+    if (from == NULL || (equals == NULL && !is_cut) ||
+        strstr(line->command->synopsis, "SETTING=VALUE") == NULL) {
+        return NULL;
+    }
+    (void)snprintf(name, 64, "%.*s", (int)strcspn(from, "="), from);
+    *prefix = is_cut ? "" : name;
+    return name;
+}
+
+static bool offer_values(const struct line *line)
+{
+    static const struct {
+        const char *setting;
+        const struct word_table *words;
+        const char *plain[3];
+    } rows[] = {{"restart", &words_restart, {NULL}},
+                {"on-reboot", &words_on_reboot, {NULL}},
+                {"enabled", NULL, {"yes", "no"}}};
+    char name[64], text[128];
+    const char *prefix, *setting = find_setting(line, name, &prefix);
+
+    for (size_t i = 0; setting != NULL && i < ARRAY_LEN(rows); i++) {
+        int count = rows[i].words != NULL ? rows[i].words->count : 2;
+
+        for (int j = 0; j < count && strcmp(setting, rows[i].setting) == 0; j++) {
+            const char *word =
+                rows[i].words != NULL ? words_name(rows[i].words, j) : rows[i].plain[j];
+
+            (void)snprintf(text, sizeof(text), "%s%s%s", prefix, *prefix != '\0' ? "=" : "",
+                           word != NULL ? word : "");
+            if (word != NULL) {
+                complete_offer(line, text, NULL);
+            }
+        }
+    }
+    return setting != NULL;
+}
+
 static void offer_keys(const struct line *line)
 {
     for (size_t i = 0; i < key_word_count; i++) {
@@ -426,7 +477,7 @@ void complete_line(char *const *words, int count)
         offer_options(&line);
     } else if (line.command == NULL) {
         offer_commands(&line);
-    } else {
+    } else if (!offer_values(&line)) {
         offer_kinds(&line, expect(line.command->synopsis, line.argument_count, line.all));
         offer_literals(&line);
     }

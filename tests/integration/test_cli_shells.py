@@ -187,6 +187,12 @@ class ShellTest:
         self.expect_one("qvmctl resize web-1 d", "qvmctl resize web-1 disk")
         self.expect_one("qvmctl resize web-1 c", "qvmctl resize web-1 c")  # no disk
 
+    def test_settings_and_their_values(self):
+        self.expect_one("qvmctl set web-1 on-re", "qvmctl set web-1 on-reboot=")
+        self.expect_one("qvmctl set web-1 restart=al", "qvmctl set web-1 restart=always")
+        self.expect_one("qvmctl set web-1 enabled=y", "qvmctl set web-1 enabled=yes")
+        self.expect_one("qvmctl set web-1 delay=w", "qvmctl set web-1 delay=w")  # no guest
+
     def test_words_that_stand_there_as_they_are(self):
         self.expect_one("qvmctl device cl", "qvmctl device clear")
         self.expect_one("qvmctl shmem wr", "qvmctl shmem write")
