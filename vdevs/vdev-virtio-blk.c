@@ -156,13 +156,16 @@ static uint64_t describe(struct blk *blk, const struct vdev_image *image)
     if (image->is_read_only) {
         features |= VIRTIO_BIT(F_RO);
     } else {
+        blk->config.zeroes_max = ZEROES_MAX;
+        blk->config.zeroes_segments_max = 1;
+        blk->config.zeroes_may_unmap = !image->keeps_blocks;
+        features |= VIRTIO_BIT(F_WRITE_ZEROES);
+    }
+    if (!image->is_read_only && !image->keeps_blocks) { /* others would be asked for nothing */
         blk->config.discard_max = DISCARD_MAX;
         blk->config.discard_segments_max = 1;
         blk->config.discard_alignment = image->block / SECTOR;
-        blk->config.zeroes_max = ZEROES_MAX;
-        blk->config.zeroes_segments_max = 1;
-        blk->config.zeroes_may_unmap = 1;
-        features |= VIRTIO_BIT(F_DISCARD) | VIRTIO_BIT(F_WRITE_ZEROES);
+        features |= VIRTIO_BIT(F_DISCARD);
     }
     return blk->type.queue_count > 1 ? features | VIRTIO_BIT(F_MQ) : features;
 }
@@ -216,7 +219,11 @@ static void blk_state(void *device, vdev_state_fn add, void *context)
     virtio_state(device, add, context);
     add_count(add, context, "reads", blk->read_count, blk->read_bytes);
     add_count(add, context, "writes", blk->write_count, blk->write_bytes);
-    add_count(add, context, "discards", blk->discard_count, blk->discard_bytes);
+    if ((blk->virtio.offered & VIRTIO_BIT(F_DISCARD)) != 0) {
+        add_count(add, context, "discards", blk->discard_count, blk->discard_bytes);
+    } else {
+        add(context, "discards", "not offered");
+    }
     (void)snprintf(text, sizeof(text), "%" PRIu64, blk->flush_count);
     add(context, "flushes", text);
     (void)snprintf(text, sizeof(text), "%" PRIu64, blk->wait_count);

@@ -36,16 +36,18 @@ int vdev_host_read_format(struct vdev_slot *slot, const struct vdev_value *value
     static const struct {
         const char *name;
         enum image_format format;
-    } rows[] = {{"raw", IMAGE_FORMAT_RAW},
-                {"vhd", IMAGE_FORMAT_VHD},
-                {"vhd-dynamic", IMAGE_FORMAT_HELPER},
-                {"vhdx", IMAGE_FORMAT_HELPER},
-                {"qcow2", IMAGE_FORMAT_HELPER}};
+        bool keeps_blocks; /* a discard is nothing to qemu-storage-daemon, though it offers it */
+    } rows[] = {{"raw", IMAGE_FORMAT_RAW, false},
+                {"vhd", IMAGE_FORMAT_VHD, false},
+                {"vhd-dynamic", IMAGE_FORMAT_HELPER, true},
+                {"vhdx", IMAGE_FORMAT_HELPER, true},
+                {"qcow2", IMAGE_FORMAT_HELPER, false}};
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (strcmp(value->text, rows[i].name) == 0) {
             slot->image_format = rows[i].format;
             slot->image_format_name = rows[i].name;
+            slot->image_keeps_blocks = rows[i].keeps_blocks;
             settle_need(slot);
             return check_full(slot, value->where, err);
         }
@@ -184,6 +186,7 @@ bool vdev_host_image(struct vdev_slot *slot, struct vdev_image *image)
         *image = (struct vdev_image){.block = DRY_BLOCK};
         image->is_read_only = !slot->image_need.can_write;
     }
+    image->keeps_blocks = slot->image_keeps_blocks;
     return slot->image_need.path != NULL;
 }
 

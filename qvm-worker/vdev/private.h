@@ -94,6 +94,7 @@ struct vdev_slot {
     enum image_keep image_keep;
     enum image_format image_format;
     const char *image_format_name;            /* as `format` says; NULL: nothing */
+    bool image_keeps_blocks;                  /* that format has no holes */
     int image_fd;                             /* until image_create took it */
     struct vdev_host_need network_need;       /* without a path: no option was given */
     uint32_t network_queues;                  /* 0: the option was not given */

@@ -11,7 +11,7 @@ static void set_up(bool has_file, bool is_read_only)
 {
     memset(&slot, 0, sizeof(slot));
     slot.has_image = has_file;
-    slot.image = (struct vdev_image){SIZE, 512, is_read_only};
+    slot.image = (struct vdev_image){.size = SIZE, .block = 512, .is_read_only = is_read_only};
     ck_assert_int_eq(build(SIZE), 0);
 }
 

@@ -11,7 +11,8 @@ enum { HEADER = DATA, STATUS = DATA + 0x100, BUFFER = DATA + 0x200, SECTORS = 20
 static void set_up(bool is_read_only, uint64_t features)
 {
     slot.has_image = true;
-    slot.image = (struct vdev_image){SECTORS * 512, 4096, is_read_only};
+    slot.image =
+        (struct vdev_image){.size = SECTORS * 512, .block = 4096, .is_read_only = is_read_only};
     ck_assert_int_eq(create(vdev_virtio_blk_module, NULL, 0), 0);
     drive(VERSION_1 | features);
 }
@@ -231,7 +232,7 @@ START_TEST(serial_number_is_20_bytes_5_2_6)
     struct vdev_value value = {.option = 1, .text = serial, .where = "t:1"};
 
     slot.has_image = true;
-    slot.image = (struct vdev_image){SECTORS * 512, 4096, false};
+    slot.image = (struct vdev_image){.size = SECTORS * 512, .block = 4096};
     ck_assert_int_eq(create(vdev_virtio_blk_module, &value, 1), 0);
     drive(VERSION_1);
     request(T_GET_ID, 0, 20);

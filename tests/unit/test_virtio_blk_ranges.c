@@ -18,7 +18,8 @@ static void build(bool is_read_only, uint32_t option, uint64_t number)
     struct vdev_value value = {.option = option, .number = {number}};
 
     slot.has_image = true;
-    slot.image = (struct vdev_image){UINT64_C(512) * SECTORS, 4096, is_read_only};
+    slot.image = (struct vdev_image){
+        .size = UINT64_C(512) * SECTORS, .block = 4096, .is_read_only = is_read_only};
     ck_assert_int_eq(create(vdev_virtio_blk_module, &value, 1), 0);
 }
 
@@ -89,6 +90,27 @@ START_TEST(configuration_tells_limits_and_topology_5_2_4)
     fake_slot_destroy(&slot);
     build(true, OPTION_QUEUES, 1);
     ck_assert_uint_eq(offered() & (FEATURE(F_DISCARD) | FEATURE(F_WRITE_ZEROES)), 0);
+    fake_slot_destroy(&slot);
+}
+END_TEST
+
+START_TEST(image_without_holes_offers_no_discard_and_zeroes_are_written)
+{
+    slot.has_image = true;
+    slot.image =
+        (struct vdev_image){.size = UINT64_C(512) * SECTORS, .block = 4096, .keeps_blocks = true};
+    ck_assert_int_eq(create(vdev_virtio_blk_module, NULL, 0), 0);
+    ck_assert_uint_eq(offered() & ALL, FEATURE(F_FLUSH) | FEATURE(F_WRITE_ZEROES));
+    ck_assert_uint_eq(get(0x124), 0); /* discards: none, */
+    ck_assert_uint_eq(get(0x12c), 0);
+    ck_assert_uint_eq(get(0x130), ZEROES_MAX);
+    ck_assert_uint_eq(get(0x138), 0); /* and no zeroes that unmap */
+    ck_assert_ptr_nonnull(strstr(fake_slot_state(&slot), "discards=not offered\n"));
+    drive(VERSION_1 | FEATURE(F_FLUSH) | FEATURE(F_WRITE_ZEROES));
+    range(T_WRITE_ZEROES, 16, 8, 1); /* a driver may ask for it all the same */
+    expect_io(VDEV_IO_ZERO, 16, 8);
+    range(T_DISCARD, 8, 8, 0);
+    expect(0, S_UNSUPP);
     fake_slot_destroy(&slot);
 }
 END_TEST
@@ -329,6 +351,7 @@ START_TEST(flushes_and_nonsense_count_as_requests)
 END_TEST
 
 UNIT_MAIN("virtio_blk_ranges", configuration_tells_limits_and_topology_5_2_4,
+          image_without_holes_offers_no_discard_and_zeroes_are_written,
           ranges_are_the_hosts_to_change_5_2_6, range_too_long_or_outside_fails_5_2_6_2,
           flags_and_segments_that_were_not_offered_are_unsupported_5_2_6_2,
           ranges_need_their_features_5_2_6_2,

@@ -167,7 +167,7 @@ static void live(uint32_t seed, bool is_replaced)
     random_state = seed * 2654435761u + 1;
     memset(&driver, 0, sizeof(driver));
     slot.has_image = true;
-    slot.image = (struct vdev_image){SECTORS * 512, 4096, false};
+    slot.image = (struct vdev_image){.size = SECTORS * 512, .block = 4096};
     ring_memory(&slot);
     build(vdev_virtio_blk_module);
     begin();
@@ -206,7 +206,7 @@ START_TEST(a_disk_with_transfers_in_flight_is_not_saved)
 
     random_state = 1;
     slot.has_image = true;
-    slot.image = (struct vdev_image){SECTORS * 512, 4096, false};
+    slot.image = (struct vdev_image){.size = SECTORS * 512, .block = 4096};
     ring_memory(&slot);
     build(vdev_virtio_blk_module);
     begin();
@@ -248,7 +248,7 @@ END_TEST
 static void start_disk(void)
 {
     slot.has_image = true;
-    slot.image = (struct vdev_image){SECTORS * 512, 4096, false};
+    slot.image = (struct vdev_image){.size = SECTORS * 512, .block = 4096};
     ring_memory(&slot);
     build(vdev_virtio_blk_module);
 }

@@ -34,6 +34,7 @@ struct vdev_image {
                      * it, since no guest will run */
     uint32_t block; /* bytes; what is aligned to it is quickest */
     bool is_read_only;
+    bool keeps_blocks; /* its format has no holes: what is discarded takes as much room as before */
 };
 
 /* DISCARD: nobody wants these bytes any more, the host may have its blocks back; ZERO: they read as
