@@ -115,6 +115,7 @@ static void look_at_link(struct net *net)
     net->link_changes++;
     virtio_config_changed(&net->virtio);
     if (!is_up) {
+        net_kernel_rest(net);
         stop_all(net);
         for (uint32_t i = 0; i < net->lane_count; i++) {
             net->virtio.host->ring(net->virtio.slot, QUEUE_TRANSMIT(i));
@@ -131,13 +132,13 @@ static void net_event(void *device, uint32_t event)
         net_kernel_event(net, event);
         return;
     }
+    if (lane >= net->lane_count || net->is_stopping) {
+        return; /* no event of ours; look at it again when all has stopped */
+    }
+    look_at_link(net);
     if (net->is_kernel) {
         return; /* of before it began */
     }
-    if (lane >= net->lane_count) {
-        return; /* no event of ours */
-    }
-    look_at_link(net);
     net_receive(net, lane);
     if (net->lanes[lane].deadline_ns != 0) {
         net_send(net, lane);
@@ -203,10 +204,11 @@ static void net_start(void *device)
 /* While its queues stop, the driver has nothing to write. */
 static void net_write(void *device, uint32_t region, uint64_t offset, uint32_t size, uint64_t value)
 {
-    const struct net *net = device;
+    struct net *net = device;
 
     if (!net->is_stopping) {
         virtio_write(device, region, offset, size, value);
+        net_kernel_write(net);
     }
 }
 

@@ -85,7 +85,8 @@ struct net {
     bool has_kernel, is_kernel; /* the host's kernel works the queues off: it can; it does */
     bool is_stopping;           /* that is to end, and the lock was let go of */
     uint32_t kernel_pairs;
-    int vectors[QUEUES_MAX]; /* event descriptors of its interrupts; -1: none */
+    int vectors[QUEUES_MAX];  /* event descriptors of its interrupts; -1: none */
+    int calls[2 * LANES_MAX]; /* those of them that the kernel was given for its queues */
 
     uint32_t pair_count;   /* that are offered */
     uint32_t active_count; /* that the driver uses, by its command: 5.1.6.5.5 */
@@ -142,13 +143,14 @@ void net_receive_queue(struct net *net, uint32_t queue);
 void net_receive_stop(struct net *net, uint32_t queue);
 
 /* The kernel's part: find out whether it has one (0, or what fail() returned); have it begin, if
- * the driver is ready; have it rest; see how far it is, while the device is held; an event of its.
- */
+ * the driver is ready; have it rest; see how far it is, while the device is held; an event of its;
+ * the driver wrote something. */
 int net_kernel_create(struct net *net);
 void net_kernel_start(struct net *net);
 void net_kernel_rest(struct net *net);
 void net_kernel_look(struct net *net);
 void net_kernel_event(struct net *net, uint32_t event);
+void net_kernel_write(struct net *net);
 
 /* Do what the driver commands. */
 void net_control(struct net *net);

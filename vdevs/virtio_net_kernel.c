@@ -79,7 +79,7 @@ void net_kernel_start(struct net *net)
     struct vdev_tap_queue queues[2 * LANES_MAX];
     uint32_t pairs = 0;
 
-    if (!net->has_kernel || net->is_kernel ||
+    if (!net->has_kernel || net->is_kernel || !net_is_up(net) ||
         (virtio->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) != VIRTIO_DRIVER_OK) {
         return;
     }
@@ -87,12 +87,13 @@ void net_kernel_start(struct net *net)
         for (uint32_t i = QUEUE_RECEIVE(pairs); i <= QUEUE_TRANSMIT(pairs); i++) {
             const struct virtq *queue = &virtio->queues[i];
 
+            net->calls[i] = call_of(net, i);
             queues[i] = (struct vdev_tap_queue){.place = {.index = i,
                                                           .size = queue->size,
                                                           .descriptors = queue->descriptors,
                                                           .driver = queue->driver,
                                                           .device = queue->device,
-                                                          .call_fd = call_of(net, i)},
+                                                          .call_fd = net->calls[i]},
                                                 .base = queue->next_available};
         }
     }
@@ -135,6 +136,19 @@ void net_kernel_rest(struct net *net)
     net->virtio.host->ring(net->virtio.slot, net_control_queue(net));
 }
 
+/* 4.1.5.1.2.1 has a driver choose vectors before it is ready; who chooses later is not to wait for
+ * interrupts for ever. */
+void net_kernel_write(struct net *net)
+{
+    for (uint32_t i = 0; net->is_kernel && !net->is_stopping && i < 2 * net->kernel_pairs; i++) {
+        if (net->calls[i] != call_of(net, i)) {
+            net_kernel_rest(net);
+            net_kernel_start(net);
+            return;
+        }
+    }
+}
+
 void net_kernel_event(struct net *net, uint32_t event)
 {
     uint32_t queue = event - EVENT_KERNEL;
@@ -144,6 +158,7 @@ void net_kernel_event(struct net *net, uint32_t event)
     }
     if (queue < 2 * net->kernel_pairs) {
         virtio_tell_used(&net->virtio, queue);
+        net_kernel_write(net); /* MSI-X may be on by now */
     } else if (queue == 2 * LANES_MAX) {
         virtio_need_reset(&net->virtio);
         net_kernel_rest(net);

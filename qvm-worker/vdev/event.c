@@ -72,8 +72,8 @@ void vdev_host_hear_event(const struct vdev_slot *slot, uint32_t event, bool is_
 
 void vdev_host_hear_network(const struct vdev_slot *slot, uint32_t queue, bool is_here)
 {
-    hear(slot->events, slot->network_fds[queue], is_here ? EPOLLIN | EPOLLOUT | EPOLLET : 0,
-         KEY_NETWORK + queue);
+    hear(slot->events, slot->network_fds[queue], EPOLLET | (is_here ? EPOLLIN | EPOLLOUT : 0),
+         KEY_NETWORK + queue); /* an error is told whatever is wanted, and once */
 }
 
 static int open_events(struct vdev_slot *slot)
@@ -318,6 +318,7 @@ static bool take_events(struct vdev_slot *slot, int timeout_ms)
         if (ready[i].data.u32 == KEY_QUIT) {
             return false;
         }
+        vdev_host_look_at_tap(slot, ready[i].data.u32 - KEY_NETWORK, ready[i].events);
         take_event(slot, ready[i].data.u32);
     }
     if (coalesces) {

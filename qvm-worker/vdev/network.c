@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -302,6 +303,16 @@ size_t vdev_host_queue_receive(struct vdev_slot *slot, uint32_t queue, void *to,
 size_t vdev_host_frame_receive(struct vdev_slot *slot, void *to, size_t size)
 {
     return vdev_host_queue_receive(slot, 0, to, size);
+}
+
+void vdev_host_look_at_tap(struct vdev_slot *slot, uint32_t queue, uint32_t events)
+{
+    if ((events & EPOLLERR) != 0 && queue < VDEV_NETWORK_QUEUES_MAX &&
+        slot->network_need.kind == VDEV_HOST_NEED_TAP &&
+        !atomic_exchange(&slot->is_unlinked, true)) {
+        log_line(LOG_warn, "vdev: its tap was taken away device=%s tap=%s", slot->name,
+                 slot->network_need.path);
+    }
 }
 
 bool vdev_host_network_is_up(struct vdev_slot *slot)

@@ -315,6 +315,12 @@ int vdev_host_queue_send(struct vdev_slot *slot, uint32_t queue, const struct vd
 size_t vdev_host_queue_receive(struct vdev_slot *slot, uint32_t queue, void *to, size_t size);
 bool vdev_host_network_is_up(struct vdev_slot *slot);
 
+/* What epoll said of a queue of its network (any other number: of something else). A tap that the
+ * host has deleted is as a cable that was pulled out, for good. On the I/O thread, without the
+ * lock.
+ */
+void vdev_host_look_at_tap(struct vdev_slot *slot, uint32_t queue, uint32_t events);
+
 /* There may be room again; the slot's lock is held. */
 void vdev_host_flush_network(struct vdev_slot *slot);
 

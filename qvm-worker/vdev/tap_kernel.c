@@ -3,7 +3,11 @@
  * A device that has one may use it or not, and where it stopped it goes on itself: what it saves is
  * the same. The kernel is told of guest memory and of its owner before the door closes; afterwards
  * the device's I/O thread says where the rings are, which were looked up here and not by the
- * kernel, and who hears doorbells. */
+ * kernel, and who hears doorbells.
+ *
+ * What is asked of the tap takes the lock of the host's whole network configuration, which others
+ * may hold for long: the slot's lock is let go of meanwhile, so that who looks at the device need
+ * not wait. What is asked of vhost-net waits for nothing but its own thread. */
 #include "qvm-worker/vdev/tap_kernel.h"
 
 #include <errno.h>
@@ -51,7 +55,8 @@ struct slot_vhost {
 
     /* Under the slot's lock. */
     bool is_wanted, is_paused, is_running;
-    bool is_fresh; /* a driver that has just come: what waits in the tap is not for it */
+    bool is_beginning; /* the tap is made ready; the lock was let go of */
+    bool is_fresh;     /* a driver that has just come: what waits in the tap is not for it */
     uint64_t features;
     uint32_t pairs;
     struct vdev_tap_queue queues[QUEUES_MAX];
@@ -182,7 +187,7 @@ int vdev_host_vhost_fd(const struct vdev_slot *slot)
     return slot->tap_kernel != NULL && slot->tap_kernel->is_open ? slot->tap_kernel->work_fd : -1;
 }
 
-/* ---- the I/O thread; the slot's lock is held ---- */
+/* ---- the I/O thread; the slot's lock is held, unless said otherwise ---- */
 
 /* Each queue of the tap that a driver uses takes part. */
 static void attach(const struct vdev_slot *slot, uint32_t pairs)
@@ -279,23 +284,33 @@ static void stop(struct vdev_slot *slot, uint32_t pairs)
     vhost->is_running = false;
 }
 
-/* The tap stays as its driver wants it also while nobody works it off: what comes meanwhile asks
- * for nothing that this driver cannot take, and the next one begins with an empty tap. */
-static void start(struct vdev_slot *slot)
+/* Have the tap as its driver wants it; without the lock. It stays so also while nobody works it
+ * off: what comes meanwhile asks for nothing that this driver cannot take, and the next one begins
+ * with an empty tap. */
+static int prepare(struct vdev_slot *slot)
 {
     struct slot_vhost *vhost = slot->tap_kernel;
-    uint32_t i;
-    int r = 0;
+    int r;
 
-    hear(slot, false);
+    vhost->is_beginning = true;
+    (void)pthread_mutex_unlock(&slot->lock);
     attach(slot, vhost->pairs);
-    if (ioctl(slot->network_fds[0], TUNSETOFFLOAD, offloads_of(vhost->features)) != 0) {
-        r = -errno;
-    }
+    r = ioctl(slot->network_fds[0], TUNSETOFFLOAD, offloads_of(vhost->features)) == 0 ? 0 : -errno;
     if (vhost->is_fresh) {
         drop_stale(slot);
     }
+    (void)pthread_mutex_lock(&slot->lock);
     vhost->is_fresh = false;
+    vhost->is_beginning = false;
+    return r;
+}
+
+static void start(struct vdev_slot *slot, int r)
+{
+    struct slot_vhost *vhost = slot->tap_kernel;
+    uint32_t i;
+
+    hear(slot, false);
     for (i = 0; r == 0 && i < vhost->pairs; i++) {
         r = find_ring(slot, &vhost->queues[2 * i], &vhost->rings[2 * i]);
         r = r == 0 ? find_ring(slot, &vhost->queues[2 * i + 1], &vhost->rings[2 * i + 1]) : r;
@@ -315,18 +330,37 @@ static void start(struct vdev_slot *slot)
     nudge(vhost);
 }
 
+static bool is_due(const struct vdev_slot *slot)
+{
+    const struct slot_vhost *vhost = slot->tap_kernel;
+
+    return vhost->is_wanted && !vhost->is_paused && !vdev_host_is_still(slot);
+}
+
+/* End what is not wanted any more; whoever waits for that goes on. */
+static void end(struct vdev_slot *slot)
+{
+    struct slot_vhost *vhost = slot->tap_kernel;
+
+    if (vhost->is_running && !is_due(slot)) {
+        stop(slot, vhost->pairs);
+    }
+    (void)pthread_cond_broadcast(&vhost->changed);
+}
+
 static void fulfil(struct vdev_slot *slot)
 {
     struct slot_vhost *vhost = slot->tap_kernel;
-    bool is_due = vhost->is_wanted && !vhost->is_paused && !vdev_host_is_still(slot);
 
-    if (vhost->is_running && !is_due) {
-        stop(slot, vhost->pairs);
-    } else if (!vhost->is_running && is_due) {
-        start(slot);
-        vhost->is_wanted = vhost->is_running;
+    if (!vhost->is_running && is_due(slot)) {
+        int r = prepare(slot);
+
+        if (is_due(slot)) { /* still */
+            start(slot, r);
+            vhost->is_wanted = vhost->is_running;
+        }
     }
-    (void)pthread_cond_broadcast(&vhost->changed);
+    end(slot);
 }
 
 void vdev_host_serve_vhost(struct vdev_slot *slot)
@@ -344,16 +378,15 @@ static bool has_thread(const struct vdev_slot *slot)
            slot->events->has_thread;
 }
 
-/* On the I/O thread at once, on others soon. */
+/* Soon; and what is to end, on the I/O thread itself, at once. */
 static void ask(struct vdev_slot *slot)
 {
     uint64_t one = 1;
 
     if (pthread_equal(pthread_self(), slot->events->thread)) {
-        fulfil(slot);
-    } else {
-        (void)!write(slot->tap_kernel->work_fd, &one, sizeof(one)); /* full: it is awake */
+        end(slot);
     }
+    (void)!write(slot->tap_kernel->work_fd, &one, sizeof(one)); /* full: it is awake */
 }
 
 static int wait_until_stopped(struct vdev_slot *slot, uint64_t deadline_ns)
@@ -363,11 +396,11 @@ static int wait_until_stopped(struct vdev_slot *slot, uint64_t deadline_ns)
                              .tv_nsec = (long)(deadline_ns % NS_PER_S)};
     int r = 0;
 
-    while (vhost->is_running && r == 0) {
+    while ((vhost->is_running || vhost->is_beginning) && r == 0) {
         r = deadline_ns == 0 ? pthread_cond_wait(&vhost->changed, &slot->lock)
                              : pthread_cond_timedwait(&vhost->changed, &slot->lock, &until);
     }
-    return vhost->is_running ? -ETIMEDOUT : 0;
+    return vhost->is_running || vhost->is_beginning ? -ETIMEDOUT : 0;
 }
 
 int vdev_host_hold_vhost(struct vdev_slot *slot, uint64_t deadline_ns)
@@ -419,7 +452,8 @@ static int tap_run(struct vdev_slot *slot, uint64_t features, const struct vdev_
     struct slot_vhost *vhost = slot->tap_kernel;
     bool is_fresh = true;
 
-    if (!has_thread(slot) || pairs == 0 || pairs > slot->network_need.count || vhost->is_running) {
+    if (!has_thread(slot) || pairs == 0 || pairs > slot->network_need.count || vhost->is_running ||
+        vhost->is_beginning) {
         return -EINVAL;
     }
     for (uint32_t i = 0; i < 2 * pairs; i++) {

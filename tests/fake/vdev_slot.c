@@ -274,6 +274,7 @@ const struct vdev_services fake_slot_services = {
     .queue_send = fake_slot_queue_send,
     .queue_receive = fake_slot_queue_receive,
     .is_master = fake_is_master,
+    .tap = &fake_slot_tap,
     .put = fake_put,
     .get = fake_get,
 };
@@ -319,7 +320,8 @@ int fake_slot_build(struct vdev_slot *slot, const struct vdev_module *module,
     uint32_t backend_config_size = slot->backend_config_size;
     bool has_image = slot->has_image, has_network = slot->has_network;
     bool has_backend = slot->has_backend, has_sockets = slot->has_sockets;
-    bool is_unlinked = slot->is_unlinked;
+    bool is_unlinked = slot->is_unlinked, is_kernels = slot->tap.is_required;
+    uint64_t kernel = slot->tap.offered;
 
     memcpy(memory, slot->memory, sizeof(memory));
     memset(slot, 0, sizeof(*slot));
@@ -332,6 +334,8 @@ int fake_slot_build(struct vdev_slot *slot, const struct vdev_module *module,
     slot->backend = backend;
     slot->backend_config_size = backend_config_size;
     slot->is_unlinked = is_unlinked;
+    slot->tap.is_required = is_kernels;
+    slot->tap.offered = kernel;
     slot->frame_room = UINT32_MAX;
     slot->module = module;
     slot->now_ns = 1000000000;

@@ -154,6 +154,17 @@ struct vdev_slot {
     uint8_t backend_told[8];
     void (*on_backend_stop)(struct vdev_slot *slot); /* while its lock is let go of; NULL: none */
 
+    /* The kernel's part in its network, if it offers something before the device is made: what it
+     * was asked for last. Tests say how far it is (queues[n].base). */
+    struct {
+        uint64_t offered;
+        bool is_required, refuses, is_running;
+        uint32_t event, runs, pairs;
+        uint64_t features;
+        struct vdev_tap_queue queues[2 * VDEV_NETWORK_QUEUES_MAX];
+        void (*on_rest)(struct vdev_slot *slot); /* while its lock is let go of; NULL: none */
+    } tap;
+
     /* Connections, if `has_sockets` was set before the device is made; those that nobody has
      * accepted yet. A connection that is accepted says `greeting`. */
     bool has_sockets, connects_to_nobody;
@@ -171,6 +182,8 @@ struct vdev_slot {
 
 /* The services that every fake slot has. */
 extern const struct vdev_services fake_slot_services;
+
+extern const struct vdev_tap_services fake_slot_tap;
 
 /* Line 0 of devices that are made from here on; QVM_VDEV_NO_INTR: as the module has it. */
 extern uint32_t fake_slot_wired_to;

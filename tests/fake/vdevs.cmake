@@ -20,6 +20,7 @@ if(NOT TARGET fake-vdev-slot)
     ${root}/tests/fake/vdev_slot_network.c
     ${root}/tests/fake/vdev_slot_ports.c
     ${root}/tests/fake/vdev_slot_sockets.c
+    ${root}/tests/fake/vdev_slot_tap.c
     ${root}/tests/fake/vdev_drive.c)
   target_link_libraries(fake-vdev-slot PUBLIC vdev-fields qvm-vdev-header qvm-flags)
   target_include_directories(fake-vdev-slot PUBLIC ${emulated_vdevs_dir})

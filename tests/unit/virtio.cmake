@@ -11,6 +11,8 @@ qvm_unit_test(virtio_legacy vdev-static-virtio-console vdev-static-virtio-entrop
   fake-virtio-ring)
 qvm_unit_test(virtio_net_control vdev-static-virtio-net fake-virtio-ring)
 qvm_unit_test(virtio_net_pairs vdev-static-virtio-net fake-virtio-ring)
+qvm_unit_test(virtio_net_kernel vdev-static-virtio-net fake-virtio-ring)
+qvm_unit_test(tap_kernel vdev-host qvm-core console PkgConfig::UV)
 qvm_unit_test(virtio_vsock_call vdev-static-virtio-vsock fake-virtio-ring)
 qvm_unit_test(virtio_vsock_flow vdev-static-virtio-vsock fake-virtio-ring)
 qvm_unit_test(virtio_blk_ranges vdev-static-virtio-blk fake-virtio-ring)
