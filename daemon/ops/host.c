@@ -88,8 +88,8 @@ void op_info(struct ops *ops, struct reply *reply, const void *params)
     const char *lacks[LACKS_MAX];
     struct msg_pool pools[OPS_POOLS_MAX];
     struct msg_drain drain;
-    struct err kvm = {0}, err = {0};
-    auto_close int kvm_fd = -1;
+    struct err kvm = {0}, vhost = {0}, err = {0};
+    auto_close int kvm_fd = -1, vhost_fd = -1; /* a node may be there without its driver */
     struct msg_info info = {
         .version = lend(QVM_VERSION),
         .pid = getpid(),
@@ -111,10 +111,9 @@ void op_info(struct ops *ops, struct reply *reply, const void *params)
     kvm.msg[0] = '\0';
     info.kvm = kvm_open(KVM_DEVICE, &kvm_fd, &kvm) == 0 ? lend("ok") : kvm.msg;
     kvm.msg[255] = '\0'; /* as long as the member may be */
-    info.vhost =
-        access(VHOST_NET_DEVICE, R_OK | W_OK) == 0
-            ? lend("ok")
-            : lend("there is no " VHOST_NET_DEVICE " ('modprobe vhost_net'), or no right to it");
+    vhost.msg[0] = '\0';
+    info.vhost = vhost_net_open(1, &vhost_fd, &vhost) == 0 ? lend("ok") : vhost.msg;
+    vhost.msg[255] = '\0';
     if (ops_pools(ops, pools, &info.pools_count, &err) < 0 ||
         ops_quotas(ops, reply, &info, &err) < 0) {
         reply_error(reply, &err);
