@@ -429,7 +429,7 @@ void guest_on_ask(struct guest *guest, const struct msg_ask *packet)
     guest->ask->is_whole = !packet->more;
     if (guest->ask->is_whole) {
         guest_no_deadline(guest);
-        if (!guest_is_releasing(guest->all, guest->name)) {
+        if (!guest_is_releasing(guest->all, guest->name, 0)) {
             prepare(guest);
         }
     }

@@ -340,9 +340,9 @@ void guest_remove_dir(struct guests *guests, const char *name, int64_t instance)
 /* Free its claims, files only when their locks are free. */
 void guest_release(struct guests *guests, const char *name, uid_t owner, int64_t instance);
 
-/* Whether an instance holds something that must be found free before its claims may go. */
+/* Whether it holds what must be found free first; whether one (0: any) is at it, not late. */
 bool guest_holds_locks(const struct guests *guests, int64_t instance);
-bool guest_is_releasing(const struct guests *guests, const char *name);
+bool guest_is_releasing(const struct guests *guests, const char *name, int64_t instance);
 void guest_release_again(struct guests *guests);
 void guest_release_drop_all(struct guests *guests);
 

@@ -42,12 +42,16 @@ static bool is_locked(const struct reserve_held *held)
            held->kind != RESOURCE_listen && held->kind != RESOURCE_node;
 }
 
-static void let_starter_go_on(struct guests *guests, const char *name)
+/* Who starts it anew, and who is to hear that it has ended. */
+static void let_others_go_on(struct guests *guests, const char *name)
 {
     struct guest *guest = guest_find(guests, name);
 
-    if (guest != NULL && !guest_is_releasing(guests, name)) {
+    if (guest != NULL && !guest_is_releasing(guests, name, 0)) {
         guest_ask_again(guest);
+    }
+    if (guest != NULL) {
+        guest_wake(guest);
     }
 }
 
@@ -60,7 +64,7 @@ static void end_release(struct guest_release *release)
     LIST_REMOVE(release, link);
     reserve_held_free(release->held, release->count);
     free(release);
-    let_starter_go_on(guests, name);
+    let_others_go_on(guests, name);
 }
 
 static void fail(struct guest_release *release, const struct err *err)
@@ -68,7 +72,7 @@ static void fail(struct guest_release *release, const struct err *err)
     log_warn("guest: holds on guest=%s instance=%lld why=\"%s\"", release->name,
              (long long)release->instance, err->msg);
     release->is_late = true;
-    let_starter_go_on(release->guests, release->name);
+    let_others_go_on(release->guests, release->name);
 }
 
 static void on_unlocked(void *data, struct hand_result *result)
@@ -201,13 +205,14 @@ bool guest_holds_locks(const struct guests *guests, int64_t instance)
     return has_locks;
 }
 
-bool guest_is_releasing(const struct guests *guests, const char *name)
+bool guest_is_releasing(const struct guests *guests, const char *name, int64_t instance)
 {
     const struct guest_release *release;
 
     LIST_FOREACH(release, &guests->releases, link)
     {
-        if (!release->is_late && strcmp(release->name, name) == 0) {
+        if (!release->is_late && strcmp(release->name, name) == 0 &&
+            (instance == 0 || release->instance == instance)) {
             return true;
         }
     }

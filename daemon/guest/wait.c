@@ -7,10 +7,18 @@
 #include "daemon/guest/inside.h"
 #include "proto/base/log.h"
 
+/* How long an answer is held back for the locks and devices of who has ended. */
+#define RELEASE_WAIT_MS 2000
+
+static void on_time(uv_timer_t *timer);
+
 struct waiter {
     LIST_ENTRY(waiter) link;
     struct guest *guest;
     struct waiter_spec spec;
+    int64_t instance;  /* at the beginning */
+    bool is_held;      /* it is over, but for what the guest held */
+    uint64_t deadline; /* of the loop's time; 0: none */
     uv_timer_t timer;
 };
 
@@ -89,6 +97,9 @@ static bool check_gone(struct waiter *waiter, struct err *err)
 {
     const struct guest *guest = waiter->guest;
 
+    if (guest->instance.id != waiter->instance) {
+        return true; /* somebody has started it anew */
+    }
     if (guest->state == STATE_stuck) {
         (void)err_set(err, -ETIMEDOUT,
                       "guest '%s' was killed, but its process %d does not end; it is stuck",
@@ -124,7 +135,17 @@ static bool check_state(struct waiter *waiter, struct err *err)
     return true;
 }
 
-static bool check(struct waiter *waiter, struct err *err, const char **note)
+/* Whether it has ended and what it held is on its way back: who hears of the end may take it. */
+static bool is_coming_back(const struct waiter *waiter)
+{
+    const struct guest *guest = waiter->guest;
+    int64_t instance = waiter->spec.kind == WAIT_GONE ? waiter->instance : guest->instance.id;
+    bool has_ended = guest->instance.id != instance || !state_has_process(guest->state);
+
+    return has_ended && guest_is_releasing(guest->all, guest->name, instance);
+}
+
+static bool is_over(struct waiter *waiter, struct err *err, const char **note)
 {
     switch (waiter->spec.kind) {
     case WAIT_UP:
@@ -137,12 +158,62 @@ static bool check(struct waiter *waiter, struct err *err, const char **note)
     return true;
 }
 
+/* Wait for the next change; no longer than until the deadline, if it has one. */
+static void wait_on(struct waiter *waiter)
+{
+    uint64_t now = uv_now(waiter->guest->all->env.loop);
+
+    waiter->is_held = false;
+    if (waiter->deadline == 0) {
+        (void)uv_timer_stop(&waiter->timer);
+    } else {
+        (void)uv_timer_start(&waiter->timer, on_time,
+                             waiter->deadline > now ? waiter->deadline - now : 0, 0);
+    }
+}
+
+/* Its answer, if it is time for that. */
+static void look(struct waiter *waiter)
+{
+    struct err err = {0};
+    const char *note = NULL;
+
+    if (!is_over(waiter, &err, &note)) {
+        if (waiter->is_held) {
+            wait_on(waiter);
+        }
+    } else if (!is_coming_back(waiter)) {
+        finish(waiter, note, err.code != 0 ? &err : NULL);
+    } else if (!waiter->is_held) {
+        waiter->is_held = true;
+        (void)uv_timer_start(&waiter->timer, on_time, RELEASE_WAIT_MS, 0);
+    }
+}
+
+/* A lock or a device that does not come back soon is nobody's reason to wait. */
+static void tell_what_is_held(struct waiter *waiter)
+{
+    struct err err = {0};
+    const char *note = NULL;
+
+    if (!is_over(waiter, &err, &note)) {
+        wait_on(waiter);
+        return;
+    }
+    finish(waiter, note != NULL ? note : "not all that it held is free yet",
+           err.code != 0 ? &err : NULL);
+}
+
 static void on_time(uv_timer_t *timer)
 {
     struct waiter *waiter = timer->data;
     struct guest *guest = waiter->guest;
     struct err err = {0};
 
+    if (waiter->is_held) {
+        tell_what_is_held(waiter);
+        return;
+    }
     (void)err_set(&err, -ETIMEDOUT, "guest '%s' is still %s", guest->name,
                   words_name(&words_state, (int)guest->state));
     if (guest->state == STATE_stopping && !guest->is_shot) {
@@ -174,7 +245,6 @@ void guest_wait_for(struct guest *guest, const struct waiter_spec *spec)
 {
     struct waiter *waiter = NULL;
     struct err err = {0};
-    const char *note = NULL;
 
     if (spec->kind == WAIT_STATE && guest->waiter_count >= GUEST_WAITERS_MAX) {
         drop_unwanted(guest);
@@ -191,15 +261,16 @@ void guest_wait_for(struct guest *guest, const struct waiter_spec *spec)
     }
     waiter->guest = guest;
     waiter->spec = *spec;
+    waiter->instance = guest->instance.id;
     waiter->timer.data = waiter;
     (void)uv_timer_init(guest->all->env.loop, &waiter->timer); /* cannot fail */
     LIST_INSERT_HEAD(&guest->waiters, waiter, link);
     guest->waiter_count++;
-    if (check(waiter, &err, &note)) {
-        finish(waiter, note, err.code != 0 ? &err : NULL);
-    } else if (spec->timeout_ms > 0) {
-        (void)uv_timer_start(&waiter->timer, on_time, (uint64_t)spec->timeout_ms, 0);
+    if (spec->timeout_ms > 0) {
+        waiter->deadline = uv_now(guest->all->env.loop) + (uint64_t)spec->timeout_ms;
+        wait_on(waiter);
     }
+    look(waiter);
 }
 
 void guest_wake(struct guest *guest)
@@ -208,12 +279,8 @@ void guest_wake(struct guest *guest)
 
     while (waiter != NULL) {
         struct waiter *next = LIST_NEXT(waiter, link);
-        struct err err = {0};
-        const char *note = NULL;
 
-        if (check(waiter, &err, &note)) {
-            finish(waiter, note, err.code != 0 ? &err : NULL);
-        }
+        look(waiter);
         waiter = next;
     }
 }

@@ -169,7 +169,8 @@ class DoctorTest(DoctorBase):
                            f"intr ioapic:3\nhostdev >{image}\n")
         with open(image, "rb") as file:
             fcntl.lockf(file, fcntl.LOCK_SH, 4, 100)  # as a reader of QEMU's kind
-            self.qvmd.call("guest.kill", name="a")
+            killed = self.qvmd.call("guest.kill", name="a")
+            self.assertEqual(killed["note"], "not all that it held is free yet")
             self.eventually(lambda: ("claims-of-the-dead", "a") in self.findings(), "not seen")
             self.assert_found("claims-of-the-dead", "a", "warning",
                               f"instance {guest['instance']} has ended")

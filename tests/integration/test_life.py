@@ -189,6 +189,19 @@ class LifeTest(QvmdTest):
 
     # ---- ends ----
 
+    def test_what_an_ended_guest_held_is_free_when_its_end_is_told(self):
+        path = os.path.join(self.qvmd.top, "disk")
+        with open(path, "wb") as file:
+            file.truncate(1 << 20)
+        disk = f"vdev virtio-blk loc mem:feb00000,512 intr ioapic:16 hostdev {path}\n"
+        for i in range(8):
+            self.start("ab"[i % 2], more=disk)  # refused while the other one holds it
+            self.qvmd.call("guest.kill", name="ab"[i % 2])
+        for i in range(4):
+            pid = self.start("ab"[i % 2], more=disk)["pid"]
+            os.kill(pid, signal.SIGKILL)
+            self.qvmd.wait("ab"[i % 2], "failed")
+
     def test_stop_presses_the_power_button(self):
         self.start("a")
         self.assert_console("a", "> ")
