@@ -42,6 +42,7 @@ struct uv_loop_s;
 #define GUEST_DUMPS_MAX    16     /* dumps that an instance may have made without being asked */
 #define GUEST_ACTS_MAX     256    /* calls that may wait for that */
 #define GUEST_READERS_MAX  256    /* and for what it says */
+#define GUEST_ASKINGS_MAX  256    /* and for another helper of one vdev */
 
 /* What guests stand on; all of it borrowed. */
 struct guests_env {
@@ -264,7 +265,7 @@ void guest_dump(struct guest *guest, const struct guest_caller *caller, const ch
 /* Have another one for a vdev whose helper is gone, also when it was given up, or is awaited.
  * `done` is called once, perhaps at once: when one serves (its note says which), or with why none
  * does. -EINVAL: no vdev of that name has one; -EALREADY: it lives, or the guest does not run;
- * -EAGAIN, -ETIMEDOUT: it is tried on. */
+ * -EAGAIN, -ETIMEDOUT: it is tried on, or too many wait. */
 void guest_helper_ask(struct guest *guest, const char *vdev, guest_done_fn done, void *data);
 
 /* Those of the live instance; texts are of `rows`. Also after a failure to be ended. */

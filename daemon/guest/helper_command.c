@@ -30,6 +30,7 @@ static void on_closed(uv_handle_t *handle)
 static void finish(struct asking *asking, const char *note, const struct err *err)
 {
     LIST_REMOVE(asking, link);
+    asking->again->asking_count--;
     asking->done(asking->data, asking->again->guest, note, err);
     uv_close((uv_handle_t *)&asking->timer, on_closed);
 }
@@ -57,8 +58,14 @@ static void on_late(uv_timer_t *timer)
 
 static int wait_for(struct again *again, guest_done_fn done, void *data, struct err *err)
 {
-    struct asking *asking = calloc(1, sizeof(*asking));
+    struct asking *asking;
 
+    if (again->asking_count >= GUEST_ASKINGS_MAX) {
+        return err_set(err, -EAGAIN,
+                       "too many calls wait for the helper of vdev '%s' of guest '%s'",
+                       again->row.vdev, again->guest->name);
+    }
+    asking = calloc(1, sizeof(*asking));
     if (asking == NULL) {
         return err_set(err, -ENOMEM, "out of memory");
     }
@@ -69,6 +76,7 @@ static int wait_for(struct again *again, guest_done_fn done, void *data, struct 
     (void)uv_timer_init(again->guest->all->env.loop, &asking->timer); /* cannot fail */
     (void)uv_timer_start(&asking->timer, on_late, ASK_MS, 0);         /* likewise */
     LIST_INSERT_HEAD(&again->askings, asking, link);
+    again->asking_count++;
     return 0;
 }
 

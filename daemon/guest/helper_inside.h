@@ -19,7 +19,8 @@ struct again {
     struct helper *helper; /* that does not serve yet */
     int socket_fd;         /* the connection to it */
     uv_timer_t timer;
-    LIST_HEAD(, asking) askings; /* operators who wait for it */
+    LIST_HEAD(, asking) askings; /* operators who wait for it, so many */
+    int asking_count;
 };
 
 struct helper {

@@ -8,8 +8,12 @@ import signal
 import subprocess
 
 import qvmtest
+from fuse import SilentFileSystem
+from rpc import Refused
 from test_folder import AT, FolderBase
 from test_helper import DISK, SECTORS, HelperBase, pattern
+
+ASKINGS_MAX = 256
 
 
 class AskedBase(HelperBase):
@@ -137,6 +141,29 @@ class DiskTest(AskedBase):
         self.other.wait(20)
         self.ask_for(image)
         self.good()
+
+    def test_so_many_may_wait_and_the_next_one_is_refused(self):
+        folder = self.path("folder")
+        os.mkdir(folder)
+        image = self.image("folder/a")
+        self.start_with(image)
+        with self.away(image):
+            self.lose()
+        silent = SilentFileSystem(folder)  # over the image: who opens it waits
+        self.addCleanup(silent.close)
+        with self.qvmd.client() as client:
+            asked = [client.request("guest.helper", name="a", vdev="d")
+                     for _ in range(ASKINGS_MAX + 1)]
+            with self.assertRaises(Refused) as refused:
+                client.answer(asked.pop())
+            self.assertEqual(str(refused.exception), "too many calls wait for the helper of vdev 'd' "
+                                                     "of guest 'a'")
+            silent.wait()
+            silent.close()
+            self.assertEqual({client.line()["id"] for _ in asked}, set(asked))
+        self.eventually(lambda: self.ctl("helper", "a", "d").returncode == 0 or self.helpers(),
+                        "there is none when the file is there again", 20)
+        self.eventually(lambda: [one["state"] for one in self.shown()] == ["serves"], self.shown, 20)
 
     def test_a_wrong_name_and_a_helper_that_lives_are_refused_in_words(self):
         self.start_with(self.image("a"))
