@@ -2,7 +2,7 @@
 #include "proto/base/cleanup.h"
 #include "tests/unit/virtio_net_unit.h"
 
-enum { CONTROL = 2, ANSWER = 0x800, OK = 0, ERR = 1, NONE = 0x77 };
+enum { CONTROL = 2 };
 enum { KNOWN_MAX = 64 }; /* addresses of a kind that the card keeps */
 
 #define CTRL_VQ       FEATURE(17)
@@ -21,25 +21,8 @@ static void set_up_own(uint64_t features)
     drive(VERSION_1 | features);
 }
 
-/* What the card answers to a command of `size` bytes; NONE: nothing. */
-static uint8_t command(const void *words, uint32_t size)
-{
-    struct ring *ring = &rings[CONTROL];
-    uint32_t id, used;
-
-    memcpy(memory(DATA), words, size);
-    *memory(DATA + ANSWER) = NONE;
-    ring_describe(ring, 0, DATA, size, RING_NEXT, 1);
-    ring_describe(ring, 1, DATA + ANSWER, 1, RING_WRITE, 0);
-    ring_offer(ring, 0);
-    kick(CONTROL);
-    if (ring_take(ring, &id, &used)) {
-        ck_assert_uint_eq(used, 1);
-    }
-    return *memory(DATA + ANSWER);
-}
-
-#define COMMAND(...) command((const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
+#define COMMAND(...)                                                                               \
+    command(CONTROL, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 
 static uint8_t set_mac(const uint8_t mac[6])
 {
@@ -61,7 +44,7 @@ static uint8_t set_tables(const uint8_t one[6], uint32_t ones, const uint8_t man
     for (at += 4; groups > 0; groups--, at += 6) {
         memcpy(words + at, many, 6);
     }
-    return command(words, at);
+    return command(CONTROL, words, at);
 }
 
 /* Whether a frame to that address arrives. */

@@ -10,7 +10,7 @@
 #define PACKED     FEATURE(34)
 #define RING_RESET FEATURE(40)
 
-enum { EVENT_NETWORK = 32, EVENT_KERNEL = 40, NONSENSE = EVENT_KERNEL + 16, ANSWER = 0x800 };
+enum { EVENT_NETWORK = 32, EVENT_KERNEL = 40, NONSENSE = EVENT_KERNEL + 16 };
 enum { COMMON = 0, STATUS = 20, SELECT = 22, ENABLE = 28, VECTOR = 26 };
 
 static void set_up_kernel(uint64_t pairs, uint64_t features)
@@ -25,22 +25,6 @@ static void set_up_kernel(uint64_t pairs, uint64_t features)
 static void event(uint32_t number)
 {
     slot.module->ops->event(slot.device, number);
-}
-
-static uint8_t set_pairs(uint32_t control, uint8_t pairs)
-{
-    const uint8_t words[] = {4, 0, pairs, 0};
-    struct ring *ring = &rings[control];
-    uint32_t id, used;
-
-    memcpy(memory(DATA), words, sizeof(words));
-    ring_describe(ring, 0, DATA, sizeof(words), RING_NEXT, 1);
-    ring_describe(ring, 1, DATA + ANSWER, 1, RING_WRITE, 0);
-    ring_offer(ring, 0);
-    kick(control);
-    fake_slot_run(&slot);
-    ck_assert(ring_take(ring, &id, &used));
-    return *memory(DATA + ANSWER);
 }
 
 START_TEST(card_offers_what_both_have_and_filters_nothing)
@@ -195,15 +179,15 @@ START_TEST(pairs_that_the_driver_commands_are_the_kernels_before_it_is_answered)
     set_up_kernel(2, CTRL_VQ | MQ);
     ck_assert_uint_eq(slot.tap.pairs, 1);
     slot.tap.queues[RECEIVE].base = 7;
-    ck_assert_uint_eq(set_pairs(4, 2), 0);
+    ck_assert_uint_eq(command_pairs(4, 2), 0);
     ck_assert_uint_eq(slot.tap.runs, 2);
     ck_assert_uint_eq(slot.tap.pairs, 2);
     ck_assert_uint_eq(slot.tap.queues[RECEIVE].base, 7); /* it goes on */
     ck_assert_uint_eq(slot.tap.queues[3].place.descriptors, rings[3].table);
     expect_state("pairs=2 of 2\n");
-    ck_assert_uint_eq(set_pairs(4, 3), 1); /* there are not so many: nothing changes */
+    ck_assert_uint_eq(command_pairs(4, 3), 1); /* there are not so many: nothing changes */
     ck_assert_uint_eq(slot.tap.runs, 2);
-    ck_assert_uint_eq(set_pairs(4, 1), 0);
+    ck_assert_uint_eq(command_pairs(4, 1), 0);
     ck_assert_uint_eq(slot.tap.pairs, 1);
     fake_slot_destroy(&slot);
 }

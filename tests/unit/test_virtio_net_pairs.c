@@ -2,7 +2,7 @@
 #include "proto/base/cleanup.h"
 #include "tests/unit/virtio_net_unit.h"
 
-enum { ANSWER = 0x800, OK = 0, ERR = 1, NONE = 0x77, BUFFER = DATA + 0x1000, ROOM = 1000 };
+enum { BUFFER = DATA + 0x1000, ROOM = 1000 };
 enum { NETWORK_MS = 1000000 };
 
 #define CTRL_VQ FEATURE(17)
@@ -26,19 +26,7 @@ static void set_up_pairs(uint64_t features)
 
 static uint8_t set_pairs(unsigned pairs)
 {
-    const uint8_t words[] = {4, 0, (uint8_t)pairs, (uint8_t)(pairs >> 8)};
-    struct ring *ring = &rings[control];
-    uint32_t id, used;
-
-    memcpy(memory(DATA), words, sizeof(words));
-    *memory(DATA + ANSWER) = NONE;
-    ring_describe(ring, 0, DATA, sizeof(words), RING_NEXT, 1);
-    ring_describe(ring, 1, DATA + ANSWER, 1, RING_WRITE, 0);
-    ring_offer(ring, 0);
-    kick(control);
-    fake_slot_run(&slot);
-    ck_assert(ring_take(ring, &id, &used));
-    return *memory(DATA + ANSWER);
+    return command_pairs(control, pairs);
 }
 
 /* A buffer for pair number `pair`. */

@@ -35,6 +35,33 @@ static inline void set_up(uint64_t features)
     drive(VERSION_1 | features);
 }
 
+/* What the card answers to a command of its driver (virtio 1.2, 5.1.6.5), and NONE: nothing. */
+enum { ANSWER = 0x800, OK = 0, ERR = 1, NONE = 0x77 };
+
+static inline uint8_t command(uint32_t control, const void *words, uint32_t size)
+{
+    struct ring *ring = &rings[control];
+    uint32_t id, used;
+
+    memcpy(memory(DATA), words, size);
+    *memory(DATA + ANSWER) = NONE;
+    ring_describe(ring, 0, DATA, size, RING_NEXT, 1);
+    ring_describe(ring, 1, DATA + ANSWER, 1, RING_WRITE, 0);
+    ring_offer(ring, 0);
+    kick(control);
+    fake_slot_run(&slot);
+    if (ring_take(ring, &id, &used)) {
+        ck_assert_uint_eq(used, 1);
+    }
+    return *memory(DATA + ANSWER);
+}
+
+/* 5.1.6.5.5: use so many pairs of queues. */
+static inline uint8_t command_pairs(uint32_t control, unsigned pairs)
+{
+    return command(control, (const uint8_t[]){4, 0, (uint8_t)pairs, (uint8_t)(pairs >> 8)}, 4);
+}
+
 static inline void expect_used(uint32_t queue, uint32_t id, uint32_t size)
 {
     uint32_t used_id = 99, used_size = 99;
