@@ -152,7 +152,9 @@ static int make(const struct vdev_module *module, bool is_read_only)
     for (; option != NULL && option->name != NULL; option++) {
         if (option->kind == VDEV_OPTION_IMAGE) {
             slot.has_image = true;
-            slot.image = (struct vdev_image){module->default_regions[0].size, 512, is_read_only};
+            slot.image = (struct vdev_image){.size = module->default_regions[0].size,
+                                             .block = 512,
+                                             .is_read_only = is_read_only};
             return fake_slot_build(&slot, module, &config);
         }
     }
