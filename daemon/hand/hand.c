@@ -15,15 +15,6 @@
 #include "daemon/hand/inside.h"
 #include "proto/base/cleanup.h"
 
-struct hands {
-    uv_loop_t *loop;
-    struct hand *first, *last;
-    size_t most, running, queued, stuck;
-    bool is_closing;
-    void (*on_closed)(void *data);
-    void *data;
-};
-
 static void start_next(struct hands *hands);
 
 /* ---- memory ---- */
@@ -242,7 +233,7 @@ static void on_death(uv_poll_t *handle, int status, int events)
     (void)waitid(P_PIDFD, (id_t)hand->child.pidfd, &info, WEXITED | WNOHANG); /* reap it */
     (void)uv_poll_stop(handle);
     (void)read_answer(hand);
-    *(hand->is_stuck ? &hands->stuck : &hands->running) -= 1;
+    *hand_counter(hand) -= 1;
     close_handles(hand);
     if (hand->is_answered) {
         report(hand);
@@ -280,9 +271,9 @@ static void on_timer(uv_timer_t *timer)
         end(hand);
         return;
     }
+    *hand_counter(hand) -= 1;
     hand->is_stuck = true;
-    hands->running--;
-    hands->stuck++;
+    *hand_counter(hand) += 1;
     report_failure(hand, 0);
     if (hands->is_closing) {
         close_handles(hand);
@@ -316,7 +307,7 @@ static int start(struct hand *hand, struct err *err)
 
     if (r == 0) {
         hand->is_started = true;
-        hand->hands->running++;
+        *hand_counter(hand) += 1;
         if (hand->order.closing_count > 0) {
             hand_close_ours(&hand->order);
             (void)shutdown(hand->child.socket, SHUT_WR); /* now it is the hand's turn */
@@ -326,36 +317,10 @@ static int start(struct hand *hand, struct err *err)
     return r;
 }
 
-/* One owner's files may hang: half of the hands are left to the others. */
-static bool has_turn(const struct hand *hand)
-{
-    const struct hands *hands = hand->hands;
-    size_t most = hands->most > 1 ? hands->most / 2 : 1;
-    size_t count = 0;
-
-    for (const struct hand *other = hands->first; other != NULL; other = other->next) {
-        count += other->is_started && !other->is_stuck && !other->is_closing &&
-                 other->order.owner == hand->order.owner;
-    }
-    return hands->running < hands->most && count < most;
-}
-
-static struct hand *first_queued(const struct hands *hands)
-{
-    struct hand *hand = hands->queued > 0 ? hands->first : NULL;
-
-    /* what was freed was unlinked before, which the analyzer does not follow */
-    while (hand != NULL &&
-           (hand->is_started || !has_turn(hand))) { // NOLINT(clang-analyzer-unix.Malloc)
-        hand = hand->next;
-    }
-    return hand;
-}
-
 static void start_next(struct hands *hands)
 {
-    while (hands->running < hands->most && !hands->is_closing) {
-        struct hand *hand = first_queued(hands);
+    while (!hands->is_closing) {
+        struct hand *hand = hand_first_queued(hands);
 
         if (hand == NULL) {
             return;
@@ -368,33 +333,35 @@ static void start_next(struct hands *hands)
     }
 }
 
-/* Processes of one owner that nobody can end. */
-static size_t stuck_of(const struct hands *hands, uid_t owner)
+/* Why it can neither start nor wait; 0: it can. One that closes is never refused: then qvmd would
+ * have to close, and might wait. */
+static int refuse(const struct hand *made, struct err *err)
 {
-    size_t count = 0;
+    const struct hands *hands = made->hands;
 
-    for (const struct hand *hand = hands->first; hand != NULL; hand = hand->next) {
-        count += hand->is_stuck && hand->order.owner == owner;
+    if (hand_closes(made)) {
+        return 0;
     }
-    return count;
+    if (hand_stuck_of(hands, made->order.owner) >= HAND_STUCK_MAX) {
+        return err_set(err, -EAGAIN,
+                       "%d processes that opened files as uid %u hang in file systems that do not "
+                       "answer, and cannot be ended",
+                       HAND_STUCK_MAX, made->order.owner);
+    }
+    if (hands->queued >= HAND_QUEUE_MAX && !hand_has_turn(made)) {
+        return err_set(err, -EAGAIN, "%d hands wait for their turn already", HAND_QUEUE_MAX);
+    }
+    return 0;
 }
 
 int hand_submit(struct hand *made, struct hand **hand, struct err *err)
 {
-    struct hands *hands = made->hands;
-    int r = 0;
+    int r = refuse(made, err);
 
-    if (stuck_of(hands, made->order.owner) >= HAND_STUCK_MAX) {
-        r = err_set(err, -EAGAIN,
-                    "%d processes that opened files as uid %u hang in file systems that do not "
-                    "answer, and cannot be ended",
-                    HAND_STUCK_MAX, made->order.owner);
-    } else if (has_turn(made)) {
+    if (r == 0 && hand_has_turn(made)) {
         r = start(made, err);
-    } else if (hands->queued < HAND_QUEUE_MAX) {
-        hands->queued++;
-    } else {
-        r = err_set(err, -EAGAIN, "%d hands wait for their turn already", HAND_QUEUE_MAX);
+    } else if (r == 0) {
+        made->hands->queued++;
     }
     if (r != 0) {
         hand_free(made);

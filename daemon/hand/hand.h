@@ -31,7 +31,8 @@ struct uv_loop_s;
 #define HAND_TEXT_MAX  8192 /* of the packet that they come with */
 
 /* All hands of a qvmd: at most `most` at once (stuck ones do not count), and half of that for one
- * owner, whose files may hang; the others wait. */
+ * owner, whose files may hang; the others wait. Those of hands_close() are not among them: as many
+ * may close at once, of whomever. */
 int hands_create(struct uv_loop_s *loop, size_t most, struct hands **hands, struct err *err);
 
 /* Kill all hands; no callback of theirs is called any more. `on_closed` (may be NULL) is called

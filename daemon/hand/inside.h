@@ -177,6 +177,15 @@ int hand_await(const char *path, const char *id, const char *user, struct err *e
 
 /* ---- in qvmd ---- */
 
+struct hands {
+    uv_loop_t *loop;
+    struct hand *first, *last;
+    size_t most, running, closers, queued, stuck;
+    bool is_closing;
+    void (*on_closed)(void *data);
+    void *data;
+};
+
 struct hand {
     struct hands *hands;
     struct hand *previous, *next; /* in the list of all; the queue is those not started */
@@ -200,6 +209,20 @@ struct hand {
     uv_timer_t timer;
     int open_handles;
 };
+
+/* Others wait for what a hand closes, a device that is to come home for one: those that close have
+ * their turns among themselves. */
+bool hand_closes(const struct hand *hand);
+
+/* Among whom it counts while it runs. */
+size_t *hand_counter(const struct hand *hand);
+
+/* Whether it may start; and the first of those not started that may. */
+bool hand_has_turn(const struct hand *hand);
+struct hand *hand_first_queued(const struct hands *hands);
+
+/* Processes of one owner that opened something, and that nobody can end. */
+size_t hand_stuck_of(const struct hands *hands, uid_t owner);
 
 /* A hand that is to be submitted, in the list of all; NULL: no memory. */
 struct hand *hand_make(struct hands *hands, uid_t owner, const struct hand_file *files,

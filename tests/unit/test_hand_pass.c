@@ -331,24 +331,43 @@ END_TEST
 START_TEST(what_waits_for_a_hand_to_close_it_is_closed_with_the_hands)
 {
     struct err err = {0};
-    struct answer answers[2] = {0};
-    int ends_of[2];
+    int pipes[3][2]; /* two hands close, one more than that waits */
 
-    for (size_t i = 0; i < 2; i++) { /* all hands are busy, with a packet that comes late */
-        const struct hand_file file = stream(path_of("none"), true, false);
-
-        ck_assert_int_eq(hand_open_files(hands, geteuid(), &file, 1, DEADLINE_MS, on_done,
-                                         &answers[i], NULL, &err),
-                         0);
+    for (size_t i = 0; i < ARRAY_LEN(pipes); i++) {
+        ck_assert_int_eq(pipe2(pipes[i], O_CLOEXEC), 0);
     }
-    ck_assert_int_eq(pipe2(ends_of, O_CLOEXEC), 0);
-    hands_close(hands, &ends_of[1], 1);
-    ck_assert(is_open(ends_of[1]));
+    for (size_t i = 0; i < ARRAY_LEN(pipes); i++) {
+        hands_close(hands, &pipes[i][1], 1);
+    }
+    ck_assert(!is_open(pipes[1][1]));
+    ck_assert(is_open(pipes[2][1]));
     hands_destroy(hands, NULL, NULL);
     run();
-    ck_assert(!is_open(ends_of[1]));
-    (void)close(ends_of[0]);
+    ck_assert(!is_open(pipes[2][1]));
+    for (size_t i = 0; i < ARRAY_LEN(pipes); i++) {
+        (void)close(pipes[i][0]);
+    }
     ck_assert_int_eq(hands_create(&loop, 2, &hands, &err), 0);
+}
+END_TEST
+
+START_TEST(who_closes_does_not_wait_for_those_who_wait_for_that)
+{
+    struct err err = {0};
+    struct answer waited = {0};
+    struct answer held;
+
+    hands_destroy(hands, NULL, NULL);
+    run();
+    ck_assert_int_eq(hands_create(&loop, 1, &hands, &err), 0);
+    held = OPEN(writing(make_file("held", "x")));
+    ck_assert_int_eq(hand_await_unlocked(hands, geteuid(), path_of("held"), held.files[0].id,
+                                         DEADLINE_MS, on_done, &waited, NULL, &err),
+                     0);
+    hands_close(hands, &held.files[0].fd, 1);
+    run();
+    ck_assert_int_eq(waited.calls, 1);
+    ck_assert_msg(waited.result.err.code == 0, "%s", waited.result.err.msg);
 }
 END_TEST
 
@@ -359,4 +378,5 @@ UNIT_MAIN_WITH("hand_pass", setup_pass, teardown_pass,
                of_what_a_stranger_sends_a_hand_passes_back_what_is_closed_at_once,
                the_last_close_is_a_hands_also_of_what_lies_unread_in_a_socket,
                who_wants_to_know_is_told_when_all_is_closed,
-               what_waits_for_a_hand_to_close_it_is_closed_with_the_hands)
+               what_waits_for_a_hand_to_close_it_is_closed_with_the_hands,
+               who_closes_does_not_wait_for_those_who_wait_for_that)
