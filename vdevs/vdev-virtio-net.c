@@ -81,12 +81,12 @@ static void net_kick(void *device, uint32_t queue)
 {
     struct net *net = device;
 
-    if (net->is_stopping) {
+    if (net->kernel.is_stopping) {
         return;
     }
     if (queue == net_control_queue(net)) {
         net_control(net);
-    } else if (net->is_kernel) {
+    } else if (net->kernel.is_running) {
         return; /* it heard that itself, or will look */
     } else if (queue % 2 == 0) {
         net_receive_queue(net, queue);
@@ -132,11 +132,11 @@ static void net_event(void *device, uint32_t event)
         net_kernel_event(net, event);
         return;
     }
-    if (lane >= net->lane_count || net->is_stopping) {
+    if (lane >= net->lane_count || net->kernel.is_stopping) {
         return; /* no event of ours; look at it again when all has stopped */
     }
     look_at_link(net);
-    if (net->is_kernel) {
+    if (net->kernel.is_running) {
         return; /* of before it began */
     }
     net_receive(net, lane);
@@ -206,7 +206,7 @@ static void net_write(void *device, uint32_t region, uint64_t offset, uint32_t s
 {
     struct net *net = device;
 
-    if (!net->is_stopping) {
+    if (!net->kernel.is_stopping) {
         virtio_write(device, region, offset, size, value);
         net_kernel_write(net);
     }
@@ -217,7 +217,7 @@ static void net_config_cap_write(void *device, uint32_t cap, uint32_t offset, ui
 {
     const struct net *net = device;
 
-    if (!net->is_stopping) {
+    if (!net->kernel.is_stopping) {
         virtio_config_cap_write(device, cap, offset, size, value);
     }
 }
@@ -375,9 +375,9 @@ static void net_state(void *device, vdev_state_fn add, void *context)
     add(context, "mac", text);
     add(context, "link", net_is_up(net) ? "up" : "down");
     add(context, "back-end",
-        net->is_kernel    ? "vhost-net"
-        : net->has_kernel ? "vhost-net, at rest"
-                          : "qvm");
+        net->kernel.is_running ? "vhost-net"
+        : net->kernel.is_there ? "vhost-net, at rest"
+                               : "qvm");
     (void)snprintf(text, sizeof(text), "%u of %u", net_pairs(net), net->pair_count);
     add(context, "pairs", text);
     for (uint32_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
@@ -406,7 +406,7 @@ static int net_save(void *device)
     struct net *net = device;
     int r;
 
-    net_kernel_look(net);
+    virtio_kernel_look(&net->kernel);
     r = virtio_save(device);
     return r == 0 ? vdev_put_fields(net->virtio.host, net->virtio.slot, fields, 0, net) : r;
 }

@@ -7,6 +7,7 @@
 #include "vdevs/net_filter.h"
 #include "vdevs/net_frame.h"
 #include "vdevs/net_mac.h"
+#include "vdevs/virtio/kernel.h"
 #include "vdevs/virtio/virtio.h"
 
 #define QUEUE_SIZE   256u
@@ -82,11 +83,7 @@ struct net {
     uint64_t out_frames, out_bytes, out_dropped;
     uint64_t link_changes;
 
-    bool has_kernel, is_kernel; /* the host's kernel works the queues off: it can; it does */
-    bool is_stopping;           /* that is to end, and the lock was let go of */
-    uint32_t kernel_pairs;
-    int vectors[QUEUES_MAX];  /* event descriptors of its interrupts; -1: none */
-    int calls[2 * LANES_MAX]; /* those of them that the kernel was given for its queues */
+    struct virtio_kernel kernel; /* the host's, which works pairs of queues off */
 
     uint32_t pair_count;   /* that are offered */
     uint32_t active_count; /* that the driver uses, by its command: 5.1.6.5.5 */
@@ -143,12 +140,10 @@ void net_receive_queue(struct net *net, uint32_t queue);
 void net_receive_stop(struct net *net, uint32_t queue);
 
 /* The kernel's part: find out whether it has one (0, or what fail() returned); have it begin, if
- * the driver is ready; have it rest; see how far it is, while the device is held; an event of its;
- * the driver wrote something. */
+ * the driver is ready; have it rest; an event of its; the driver wrote something. */
 int net_kernel_create(struct net *net);
 void net_kernel_start(struct net *net);
 void net_kernel_rest(struct net *net);
-void net_kernel_look(struct net *net);
 void net_kernel_event(struct net *net, uint32_t event);
 void net_kernel_write(struct net *net);
 
