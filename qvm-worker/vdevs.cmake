@@ -22,7 +22,7 @@ target_link_libraries(vdev-fields PUBLIC base)
 
 # The bus, guest memory and threads are those of qvm-core, which the program links.
 add_library(vdev-host STATIC ${CMAKE_CURRENT_LIST_DIR}/vdev/host.c
-  ${CMAKE_CURRENT_LIST_DIR}/vdev/tap_kernel.c ${CMAKE_CURRENT_LIST_DIR}/vhost/kernel.c
+  ${CMAKE_CURRENT_LIST_DIR}/vdev/kernel_open.c ${CMAKE_CURRENT_LIST_DIR}/vdev/tap_kernel.c ${CMAKE_CURRENT_LIST_DIR}/vhost/kernel.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/backend.c ${CMAKE_CURRENT_LIST_DIR}/vdev/backend_resume.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/again.c
   ${CMAKE_CURRENT_LIST_DIR}/vdev/chip.c ${CMAKE_CURRENT_LIST_DIR}/vdev/clock.c

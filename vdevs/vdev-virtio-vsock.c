@@ -1,6 +1,6 @@
-/* Sockets between guest and host: "Socket Device", virtio 1.2, 5.10, of streams. Programs of the
- * host find the guest at a Unix socket (the option `listen`), and the guest those that listen
- * beside it. */
+/* Sockets between guest and host: "Socket Device", virtio 1.2, 5.10. Of streams, where programs of
+ * the host find the guest at a Unix socket (the option `listen`), and the guest those that listen
+ * beside it; or the host's kernel has them (`vhost on`), and the device no part in it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,9 +8,8 @@
 #include "vdevs/virtio_vsock.h"
 
 #define TYPE_VSOCK 19u /* 5 */
-#define F_STREAM   0u  /* 5.10.3 */
 
-enum { OPTION_CID, OPTION_LISTEN, OPTION_PACKED };
+enum { OPTION_CID, OPTION_LISTEN, OPTION_VHOST, OPTION_PACKED };
 
 /* ---- operations of the type ---- */
 
@@ -18,6 +17,12 @@ static void vsock_kick(void *device, uint32_t queue)
 {
     struct vsock *vsock = device;
 
+    if (vsock->kernel.is_there) {
+        if (queue == QUEUE_EVENT && !vsock->kernel.is_stopping) {
+            vsock_tell_event(vsock);
+        }
+        return; /* it heard that itself, or will look */
+    }
     vsock_accept(vsock); /* a driver is there now */
     if (queue == QUEUE_TRANSMIT) {
         vsock_transmit(vsock);
@@ -32,7 +37,10 @@ static void vsock_event(void *device, uint32_t event)
     struct vsock *vsock = device;
     int handle;
 
-    (void)event; /* EVENT_SOCKETS: there is no other */
+    if (event != EVENT_SOCKETS) {
+        vsock_kernel_event(vsock, event);
+        return;
+    }
     while ((handle = vsock->virtio.host->socket_next(vsock->virtio.slot)) >= 0) {
         vsock_serve(vsock, (uint32_t)handle);
     }
@@ -48,7 +56,13 @@ static void vsock_event(void *device, uint32_t event)
 static void vsock_stop(void *device, uint32_t queue)
 {
     (void)queue;
+    vsock_kernel_rest(device); /* both: a driver stops none alone */
     vsock_drop_all(device);
+}
+
+static void vsock_start(void *device)
+{
+    vsock_kernel_start(device);
 }
 
 /* 5.10.6.7: whatever it was connected to then is not there now. */
@@ -57,6 +71,7 @@ static void vsock_restored(void *device)
     struct vsock *vsock = device;
 
     vsock->is_reset_due = true;
+    vsock_kernel_start(vsock);
 }
 
 static void vsock_timer(void *device, uint32_t timer)
@@ -72,7 +87,7 @@ static const uint16_t queue_sizes[QUEUE_COUNT] = {QUEUE_SIZE, QUEUE_SIZE, QUEUE_
 
 static const struct vdev_option options[] = {
     [OPTION_CID] = {.name = "cid",
-                    .kind = VDEV_OPTION_NUMBER,
+                    .kind = VDEV_OPTION_CID,
                     .min = CID_MIN,
                     .max = CID_MAX,
                     .fallback = "3",
@@ -81,6 +96,11 @@ static const struct vdev_option options[] = {
                        .kind = VDEV_OPTION_LISTEN,
                        .doc = "PATH of a socket that is made, at which programs of the host find "
                               "the guest; it finds those that listen at PATH_PORT"},
+    [OPTION_VHOST] = {.name = "vhost",
+                      .kind = VDEV_OPTION_VHOST,
+                      .fallback = "off",
+                      .doc = "on: the host's kernel has the connections, by its AF_VSOCK, and the "
+                             "cid is this guest's alone; off: programs of the host use 'listen'"},
     [OPTION_PACKED] = VIRTIO_OPTIONS,
     {.name = NULL},
 };
@@ -91,6 +111,7 @@ static const struct virtio_type type = {
     .queue_count = QUEUE_COUNT,
     .queue_sizes = queue_sizes,
     .options = options,
+    .start = vsock_start,
     .kick = vsock_kick,
     .event = vsock_event,
     .stop = vsock_stop,
@@ -126,12 +147,13 @@ static int vsock_create(const struct vdev_services *host, struct vdev_slot *slot
             vsock->config.guest_cid = config->values[i].number[0];
         }
     }
-    if (!host->sockets(slot, EVENT_SOCKETS)) {
-        r = host->fail(slot, NULL, "say where programs of the host find the guest: 'listen PATH'");
-    }
-    if (r == 0) {
-        r = virtio_init(&vsock->virtio, &type, host, slot, config, VIRTIO_BIT(F_STREAM),
-                        &vsock->config, sizeof(vsock->config));
+    r = virtio_init(&vsock->virtio, &type, host, slot, config, VIRTIO_BIT(F_STREAM), &vsock->config,
+                    sizeof(vsock->config));
+    r = r == 0 ? vsock_kernel_create(vsock) : r;
+    if (r == 0 && !vsock->kernel.is_there && !host->sockets(slot, EVENT_SOCKETS)) {
+        r = host->fail(slot, NULL,
+                       "say where programs of the host find the guest: 'listen PATH', or 'vhost "
+                       "on' for sockets of the host's kernel");
     }
     if (r != 0) {
         vsock_destroy(vsock);
@@ -166,6 +188,15 @@ static void vsock_state(void *device, vdev_state_fn add, void *context)
     char text[32];
 
     virtio_state(device, add, context);
+    add(context, "back-end",
+        vsock->kernel.is_running ? "vhost-vsock"
+        : vsock->kernel.is_there ? "vhost-vsock, at rest"
+                                 : "qvm");
+    if (vsock->kernel.is_there) { /* of the connections nothing is known here */
+        (void)snprintf(text, sizeof(text), "%" PRIu64, vsock->config.guest_cid);
+        add(context, "cid", text);
+        return;
+    }
     for (uint32_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
         (void)snprintf(text, sizeof(text), "%" PRIu64, counts[i].value);
         add(context, counts[i].name, text);
@@ -177,10 +208,28 @@ static void vsock_state(void *device, vdev_state_fn add, void *context)
     add(context, "connections", text);
 }
 
+static int vsock_save(void *device)
+{
+    struct vsock *vsock = device;
+
+    virtio_kernel_look(&vsock->kernel);
+    return virtio_save(device);
+}
+
 static const struct vdev_ops ops = {
-    VIRTIO_OPS_ACCESS,         .reset = vsock_reset,   .save = virtio_save,
-    .restore = virtio_restore, .create = vsock_create, .destroy = vsock_destroy,
-    .timer = vsock_timer,      .state = vsock_state,
+    .size = sizeof(struct vdev_ops),
+    .read = virtio_read,
+    .write = vsock_kernel_write,
+    .event = virtio_event,
+    .config_read = virtio_config_cap_read,
+    .config_write = vsock_kernel_config_write,
+    .reset = vsock_reset,
+    .save = vsock_save,
+    .restore = virtio_restore,
+    .create = vsock_create,
+    .destroy = vsock_destroy,
+    .timer = vsock_timer,
+    .state = vsock_state,
 };
 
 static const struct vdev_module module = {

@@ -2,6 +2,7 @@
 #ifndef QVM_VDEVS_VIRTIO_VSOCK_H
 #define QVM_VDEVS_VIRTIO_VSOCK_H
 
+#include "vdevs/virtio/kernel.h"
 #include "vdevs/virtio/virtio.h"
 
 /* 5.10.2 */
@@ -9,7 +10,12 @@
 #define QUEUE_TRANSMIT 1u
 #define QUEUE_EVENT    2u
 #define QUEUE_COUNT    3u
-#define EVENT_SOCKETS  QUEUE_COUNT /* behind the doorbells */
+#define EVENT_SOCKETS  QUEUE_COUNT         /* behind the doorbells */
+#define EVENT_KERNEL   (EVENT_SOCKETS + 1) /* of the first queue that the kernel works off */
+
+/* 5.10.3 */
+#define F_STREAM    0u
+#define F_SEQPACKET 1u
 
 #define QUEUE_SIZE   128u
 #define SEGMENTS_MAX (QUEUE_SIZE + 8u) /* some more where buffers go over borders of RAM */
@@ -98,6 +104,7 @@ struct vsock_config {
 struct vsock {
     struct virtio virtio;
     struct vsock_config config;
+    struct virtio_kernel kernel; /* the host's: where it is there, no connection is ours */
     struct vdev_piece segments[SEGMENTS_MAX];
     struct vsock_connection connections[CONNECTIONS_MAX];
     uint8_t *buffers; /* BUFFER_SIZE of each connection: untouched until they are used */
@@ -164,5 +171,18 @@ void vsock_deliver(struct vsock *vsock);
 
 /* Tell it that everything was interrupted, if that is due. */
 void vsock_tell_event(struct vsock *vsock);
+
+/* ---- the kernel's part (virtio_vsock_kernel.c) ---- */
+
+/* Find out whether it has one (0, or what fail() returned); have it begin, if the driver is ready;
+ * have it rest; an event of its; and the vdev's operations for what a driver writes. */
+int vsock_kernel_create(struct vsock *vsock);
+void vsock_kernel_start(struct vsock *vsock);
+void vsock_kernel_rest(struct vsock *vsock);
+void vsock_kernel_event(struct vsock *vsock, uint32_t event);
+void vsock_kernel_write(void *device, uint32_t region, uint64_t offset, uint32_t size,
+                        uint64_t value);
+void vsock_kernel_config_write(void *device, uint32_t cap, uint32_t offset, uint32_t size,
+                               uint32_t value);
 
 #endif

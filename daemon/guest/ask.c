@@ -2,13 +2,27 @@
 #include "daemon/guest/ask.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+
+#include <linux/vm_sockets.h>
 
 #include "daemon/guest/listener.h"
 #include "daemon/hand/hand.h"
 #include "proto/base/cleanup.h"
 #include "proto/shmem.h"
 #include "proto/words.h"
+
+/* As one writes it, and an address that a guest may have: the same is not to have two names. */
+static bool is_address(const char *text)
+{
+    unsigned long number = strtoul(text, NULL, 10);
+    char again[24];
+
+    (void)snprintf(again, sizeof(again), "%lu", number);
+    return strcmp(again, text) == 0 && number > VMADDR_CID_HOST && number < VMADDR_CID_ANY;
+}
 
 /* Names of one kind are not to look like those of another: claims are compared by them. */
 static int check_name(const struct wanted *item, struct err *err)
@@ -23,13 +37,15 @@ static int check_name(const struct wanted *item, struct err *err)
         {RESOURCE_shmem, SHMEM_DENY},      {RESOURCE_helper, "qcow2:/"},
         {RESOURCE_helper, "vhdx:/"},       {RESOURCE_helper, "vhd-dynamic:/"},
         {RESOURCE_helper, ASK_FOLDER "/"}, {RESOURCE_helper, ASK_USER},
+        {RESOURCE_network, ASK_CID},
     };
     bool is_checked = false;
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (names[i].kind == item->kind) {
             is_checked = true;
-            if (strncmp(item->id, names[i].start, strlen(names[i].start)) == 0) {
+            if (strncmp(item->id, names[i].start, strlen(names[i].start)) == 0 &&
+                (!ask_is_cid(item) || is_address(item->id + sizeof(ASK_CID) - 1))) {
                 return 0;
             }
         }

@@ -54,15 +54,25 @@ struct guest_ask {
 #define ASK_FOLDER "fs:"
 #define ASK_USER   "user:"
 
+/* Of that of a network: the address of a vsock that the kernel has, a number. */
+#define ASK_CID "cid:"
+
 static inline bool ask_is_user(const struct wanted *item)
 {
     return item->kind == RESOURCE_helper && strncmp(item->id, ASK_USER, sizeof(ASK_USER) - 1) == 0;
 }
 
+static inline bool ask_is_cid(const struct wanted *item)
+{
+    return item->kind == RESOURCE_network && strncmp(item->id, ASK_CID, sizeof(ASK_CID) - 1) == 0;
+}
+
+/* What a hand opens as the guest's owner. */
 static inline bool ask_is_file(const struct wanted *item)
 {
     return item->kind == RESOURCE_file || item->kind == RESOURCE_stream ||
-           item->kind == RESOURCE_socket || (item->kind == RESOURCE_helper && !ask_is_user(item));
+           item->kind == RESOURCE_socket || (item->kind == RESOURCE_helper && !ask_is_user(item)) ||
+           ask_is_cid(item);
 }
 
 static inline bool ask_is_folder(const struct wanted *item)

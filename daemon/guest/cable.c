@@ -243,7 +243,8 @@ int guest_cables_take(struct guest *guest, size_t *bad, struct err *err)
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < ask->count; i++) {
-        if (ask->items[i].kind == RESOURCE_network && !guest_asks_tap(&ask->items[i])) {
+        if (ask->items[i].kind == RESOURCE_network && !guest_asks_tap(&ask->items[i]) &&
+            !ask_is_cid(&ask->items[i])) {
             *bad = i;
             r = ++count > CABLES_MAX
                     ? err_set(err, -E2BIG, "a guest has at most %d peers", CABLES_MAX)

@@ -16,6 +16,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/lend.h"
 #include "proto/base/log.h"
+#include "proto/base/vhost_node.h"
 #include "proto/words.h"
 
 #define OPEN_MS 10000 /* for all files of a guest together */
@@ -342,6 +343,17 @@ static size_t file_index(const struct guest_ask *ask, size_t n)
     return ask->count;
 }
 
+/* A node that is not there is of a module that is not. */
+static void refuse_cid(struct err *err)
+{
+    int code = err->code == -EINVAL ? -ENOENT : err->code;
+
+    if (code == -ENOENT || code == -EACCES || code == -EPERM) {
+        *err = (struct err){0};
+        (void)vhost_vsock_refuse(code, err);
+    }
+}
+
 static void on_opened(void *data, struct hand_result *result)
 {
     struct guest *guest = data;
@@ -358,6 +370,9 @@ static void on_opened(void *data, struct hand_result *result)
             (void)err_set(&result->err, -EBUSY, "file '%s' is held by guest '%s' (pid %d)",
                           ask_path(&ask->items[index]), holder->name, holder->instance.pid);
         }
+        if (index < ask->count && ask_is_cid(&ask->items[index])) {
+            refuse_cid(&result->err);
+        }
         deny(guest, index, &result->err);
         return;
     }
@@ -367,8 +382,9 @@ static void on_opened(void *data, struct hand_result *result)
         item->fd = take_fd(&result->files[n].fd);
         item->is_kept = result->files[n].is_kept;
         item->file = n;
-        item->is_exclusive = result->files[n].is_exclusive;
-        (void)snprintf(item->identity, sizeof(item->identity), "%s", result->files[n].id);
+        item->is_exclusive = result->files[n].is_exclusive || ask_is_cid(item);
+        (void)snprintf(item->identity, sizeof(item->identity), "%s",
+                       ask_is_cid(item) ? item->id : result->files[n].id);
     }
     claim_and_grant(guest, result->keeper);
 }
@@ -384,12 +400,13 @@ static void prepare(struct guest *guest)
         const struct wanted *item = &ask->items[i];
 
         if (ask_is_file(item)) {
-            files[count++] = (struct hand_file){.path = ask_path(item),
-                                                .is_readable = item->is_readable,
-                                                .is_writable = item->is_writable,
-                                                .is_socket = item->kind == RESOURCE_socket,
-                                                .is_folder = ask_is_folder(item),
-                                                .is_stream = item->kind == RESOURCE_stream};
+            files[count++] =
+                (struct hand_file){.path = ask_is_cid(item) ? VHOST_VSOCK_DEVICE : ask_path(item),
+                                   .is_readable = item->is_readable,
+                                   .is_writable = item->is_writable,
+                                   .is_socket = item->kind == RESOURCE_socket,
+                                   .is_folder = ask_is_folder(item),
+                                   .is_stream = item->kind == RESOURCE_stream || ask_is_cid(item)};
         }
     }
     if (count == 0) {

@@ -46,7 +46,7 @@ size_t hands_stuck(const struct hands *hands);
 /* Forget a hand whose callback was not called yet: it is killed, and never will be called. */
 void hand_cancel(struct hand *hand);
 
-/* Whether a tap comes with the kernel's back end (proto/base/vhost_net.h) for each of its queues:
+/* Whether a tap comes with the kernel's back end (proto/base/vhost_node.h) for each of its queues:
  * AUTO: where the host has one. */
 enum hand_vhost { HAND_VHOST_OFF, HAND_VHOST_AUTO, HAND_VHOST_ON };
 

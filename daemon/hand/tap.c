@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "proto/base/tap.h"
-#include "proto/base/vhost_net.h"
+#include "proto/base/vhost_node.h"
 
 #define BIT(capability)  (UINT32_C(1) << (capability))
 #define LOOK_AGAIN       (20 * 1000 * 1000) /* ns, at a tap that is in use */

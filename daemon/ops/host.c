@@ -13,7 +13,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/err.h"
 #include "proto/base/lend.h"
-#include "proto/base/vhost_net.h"
+#include "proto/base/vhost_node.h"
 
 void op_discover(struct ops *ops, struct reply *reply, const void *params)
 {

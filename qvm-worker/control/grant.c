@@ -15,7 +15,7 @@
 #include "proto/base/file_lock.h"
 #include "proto/base/log.h"
 #include "proto/base/tap.h"
-#include "proto/base/vhost_net.h"
+#include "proto/base/vhost_node.h"
 #include "qvm-worker/control/command.h"
 #include "qvm-worker/control/delayed.h"
 #include "qvm-worker/control/listen.h"
@@ -28,6 +28,7 @@
 
 #define TAP    "tap:"
 #define PEER   "peer:"
+#define CID    "cid:"
 #define LISTEN "listen:"
 
 static int open_kvm(const struct plan_need *need, int *fd, struct err *err)
@@ -155,7 +156,9 @@ static int open_network(const struct plan_need *need, int *fds, int *fd, struct 
                        "%s: a peer is connected by qvmd: start both guests with qvmctl",
                        need->where);
     }
-    r = tap_open(need->id + sizeof(TAP) - 1, queues, taps, err);
+    r = strncmp(need->id, CID, sizeof(CID) - 1) == 0
+            ? vhost_vsock_open(taps, err)
+            : tap_open(need->id + sizeof(TAP) - 1, queues, taps, err);
     if (r != 0) {
         (void)err_prefix(err, "%s: ", need->where);
         return r;

@@ -198,6 +198,7 @@ static const struct rule rules[] = {
     IOCTL(VHOST, VHOST_SET_VRING_CALL),
     IOCTL(VHOST, VHOST_SET_VRING_ERR),
     IOCTL(VHOST, VHOST_NET_SET_BACKEND),
+    IOCTL(VHOST, VHOST_VSOCK_SET_RUNNING),
     IOCTL(VHOST, TUNSETOFFLOAD), /* what the driver leaves to the tap, or cannot take */
     IOCTL(VHOST, TUNSETQUEUE),   /* which of its queues take part */
     ALLOW_IF(VHOST, epoll_ctl, 1, EPOLL_CTL_MOD), /* who hears doorbells: the kernel, or we */

@@ -223,6 +223,9 @@ static int add_device_need(struct plan *plan, const struct vdev_host_need *devic
     if (device->kind == VDEV_HOST_NEED_USER) {
         need.kind = RESOURCE_helper;
         need.id = plan_keep(plan, err, "user:%s", device->path);
+    } else if (device->kind == VDEV_HOST_NEED_CID) {
+        need.kind = RESOURCE_network;
+        need.id = plan_keep(plan, err, "cid:%s", device->path);
     } else if (device->kind == VDEV_HOST_NEED_TAP || device->kind == VDEV_HOST_NEED_PEER) {
         if (add_network(plan, &need, err) != 0) {
             return -ENOEXEC;

@@ -17,6 +17,7 @@
 #include "qvm-worker/vdev/ports.h"
 #include "qvm-worker/vdev/private.h"
 #include "qvm-worker/vdev/sockets.h"
+#include "qvm-worker/vdev/tap_kernel.h"
 
 int vdev_host_create(int directory_fd, struct vdev_host **host, struct err *err)
 {
@@ -98,6 +99,7 @@ void vdev_host_destroy(struct vdev_host *host)
             slot->loaded->ops.destroy(slot->device);
         }
         vdev_host_close_image(slot);
+        vdev_host_close_vhost(slot);
         vdev_host_close_network(slot);
         vdev_host_close_backend(slot);
         vdev_host_close_sockets(slot);
@@ -374,6 +376,9 @@ static int build_slot(struct vdev_slot *slot, struct err *err)
     }
     if (r == 0) {
         r = vdev_host_open_network(slot, err);
+    }
+    if (r == 0) {
+        r = vdev_host_open_vhost(slot, err);
     }
     if (r == 0) {
         r = vdev_host_open_backend(slot, err);

@@ -101,9 +101,10 @@ enum vdev_host_need_kind {
     VDEV_HOST_NEED_HELPER,  /* a connection to a helper that serves the image or folder `path` */
     VDEV_HOST_NEED_USER,    /* a connection to a helper that has a network: `path` is the device */
     VDEV_HOST_NEED_LISTEN,  /* make the stream socket `path`, and listen at it */
+    VDEV_HOST_NEED_CID,     /* the kernel's back end of a vsock, and the address `path` in it */
 };
 
-/* Whether the kernel works a tap's queues off; AUTO: where it can. */
+/* Whether the kernel works the queues of a tap or a vsock off; AUTO: where it can. */
 enum vdev_host_vhost { VDEV_HOST_VHOST_OFF, VDEV_HOST_VHOST_AUTO, VDEV_HOST_VHOST_ON };
 
 struct vdev_host_need {

@@ -245,6 +245,10 @@ static const char *check_option_kind(const struct loaded_module *loaded, uint32_
         return is_second(options, row) || loaded->ops.event == NULL || !loaded->module.has_io_thread
                    ? "its part of the kernel is wrong"
                    : NULL;
+    case VDEV_OPTION_CID:
+        return is_second(options, row) || option->min <= VDEV_CID_HOST || option->max >= UINT32_MAX
+                   ? "its address is wrong"
+                   : NULL;
     case VDEV_OPTION_BACKEND:
     case VDEV_OPTION_FOLDER:
     case VDEV_OPTION_LISTEN: /* the words of each are said on an I/O thread */

@@ -32,6 +32,10 @@ const struct vdev_host_need *vdev_host_next_need(const struct vdev_host *host,
             return &slot->network_need;
         }
         is_after = is_after || &slot->network_need == previous;
+        if (is_after && slot->cid_need.path != NULL) {
+            return &slot->cid_need;
+        }
+        is_after = is_after || &slot->cid_need == previous;
         if (is_after && slot->backend_need.path != NULL) {
             return &slot->backend_need;
         }
@@ -64,6 +68,9 @@ void vdev_host_grant(struct vdev_host *host, const struct vdev_host_need *need, 
         if (&host->slots[i]->network_need == need) {
             cleanup_close(&host->slots[i]->network_fds[0]);
             host->slots[i]->network_fds[0] = fd;
+        }
+        if (&host->slots[i]->cid_need == need) {
+            (void)vdev_host_grant_vhost(host->slots[i], 0, fd); /* without memory: none is there */
         }
         if (&host->slots[i]->backend_need == need) {
             vdev_host_grant_backend(host->slots[i], fd);

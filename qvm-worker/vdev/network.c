@@ -158,12 +158,11 @@ int vdev_host_open_network(struct vdev_slot *slot, struct err *err)
             return err_set(err, -ENOMEM, "%s: no memory for a vdev's network", need->where);
         }
     }
-    return vdev_host_open_vhost(slot, err);
+    return 0;
 }
 
 void vdev_host_close_network(struct vdev_slot *slot)
 {
-    vdev_host_close_vhost(slot);
     for (uint32_t i = 0; i < VDEV_NETWORK_QUEUES_MAX; i++) {
         cleanup_close(&slot->network_fds[i]);
     }

@@ -223,6 +223,26 @@ static int read_pair(const char *text, const struct vdev_option *row, struct vde
     return value->number[0] <= row->max && value->number[1] <= row->max ? 0 : -ERANGE;
 }
 
+static int read_number(struct vdev_slot *slot, const struct vdev_option *row,
+                       struct vdev_value *value, bool is_fallback, struct err *err)
+{
+    const char *text = value->text;
+
+    if (conf_parse_number(text, strlen(text), CONF_DECIMAL, &value->number[0]) != 0 ||
+        value->number[0] < row->min || value->number[0] > row->max) {
+        return err_set(err, -EINVAL, "%s: %s '%s' is not a number from %" PRIu64 " to %" PRIu64,
+                       value->where, row->name, text, row->min, row->max);
+    }
+    if (row->kind == VDEV_OPTION_CID) {
+        vdev_host_read_cid(slot, value, is_fallback);
+    }
+    if (row->kind == VDEV_OPTION_NETWORK_QUEUES) {
+        slot->network_queues = (uint32_t)value->number[0];
+        slot->network_queues_where = value->where;
+    }
+    return 0;
+}
+
 /* Fill in the value by the kind of its row. */
 static int read_value(struct vdev_slot *slot, struct vdev_value *value, bool is_fallback,
                       struct err *err)
@@ -247,16 +267,8 @@ static int read_value(struct vdev_slot *slot, struct vdev_value *value, bool is_
         return 0;
     case VDEV_OPTION_NUMBER:
     case VDEV_OPTION_NETWORK_QUEUES:
-        if (conf_parse_number(text, strlen(text), CONF_DECIMAL, &value->number[0]) != 0 ||
-            value->number[0] < row->min || value->number[0] > row->max) {
-            return err_set(err, -EINVAL, "%s: %s '%s' is not a number from %" PRIu64 " to %" PRIu64,
-                           value->where, row->name, text, row->min, row->max);
-        }
-        if (row->kind == VDEV_OPTION_NETWORK_QUEUES) {
-            slot->network_queues = (uint32_t)value->number[0];
-            slot->network_queues_where = value->where;
-        }
-        return 0;
+    case VDEV_OPTION_CID:
+        return read_number(slot, row, value, is_fallback, err);
     case VDEV_OPTION_PAIR:
         if (read_pair(text, row, value) != 0) {
             return err_set(err, -EINVAL,

@@ -106,7 +106,10 @@ struct vdev_slot {
     atomic_bool is_unlinked;                  /* nobody is at the other end */
     enum vdev_host_vhost vhost;               /* the option, and FILE:LINE of `on`; borrowed */
     const char *vhost_where;
-    struct slot_vhost *tap_kernel; /* NULL: the kernel works nothing off */
+    struct slot_vhost *tap_kernel;  /* NULL: the kernel works nothing off */
+    char cid[24];                   /* of a vsock, and FILE:LINE of it; empty: it is none */
+    const char *cid_where;          /* borrowed from its value; NULL: it is the usual one */
+    struct vdev_host_need cid_need; /* without a path: the kernel has no part in a vsock */
 
     struct vdev_host_need backend_need; /* without a path: the option was not given */
     struct slot_backend *backend;       /* NULL: it has none */

@@ -1,9 +1,9 @@
-/* A tap whose queues the host's kernel works off.
+/* Queues that the host's kernel works off: a tap's, or a vsock's.
  *
- * A device that has one may use it or not, and where it stopped it goes on itself: what it saves is
- * the same. The kernel is told of guest memory and of its owner before the door closes; afterwards
- * the device's I/O thread says where the rings are, which were looked up here and not by the
- * kernel, and who hears doorbells.
+ * A card that has a tap may use it or not, and where it stopped it goes on itself: what it saves is
+ * the same. The kernel was told of guest memory and of its owner before the door closed
+ * (kernel_open.c); the device's I/O thread says where the rings are, which were looked up here and
+ * not by the kernel, and who hears doorbells.
  *
  * What is asked of the tap takes the lock of the host's whole network configuration, which others
  * may hold for long: the slot's lock is let go of meanwhile, so that who looks at the device need
@@ -28,10 +28,9 @@
 #include "qvm-worker/memory/memory.h"
 #include "qvm-worker/vdev/event_private.h"
 #include "qvm-worker/vdev/private.h"
-#include "qvm-worker/vhost/kernel.h"
+#include "qvm-worker/vdev/tap_kernel_private.h"
 
 #define NS_PER_S    1000000000ull
-#define QUEUES_MAX  (2 * VDEV_NETWORK_QUEUES_MAX)
 #define STALE_MAX   1024u /* frames: more than a tap keeps */
 #define DESCRIPTOR  16u   /* virtio 1.2, 2.7.5; the others 2.7.6 and 2.7.8 */
 #define DRIVER_HEAD 4u
@@ -45,142 +44,6 @@
 static const struct {
     unsigned feature, offload;
 } offloads[] = {{1, TUN_F_CSUM}, {7, TUN_F_TSO4}, {8, TUN_F_TSO6}, {9, TUN_F_TSO_ECN}};
-
-struct slot_vhost {
-    int fds[VDEV_NETWORK_QUEUES_MAX]; /* one of each queue of the tap; -1: none */
-    bool is_open;                     /* the kernel has guest memory */
-    uint64_t offered;
-    uint32_t event; /* the device's, of the first interrupt; behind them that of nonsense */
-    int work_fd;    /* wakes the I/O thread */
-
-    /* Under the slot's lock. */
-    bool is_wanted, is_paused, is_running;
-    bool is_beginning; /* the tap is made ready; the lock was let go of */
-    bool is_fresh;     /* a driver that has just come: what waits in the tap is not for it */
-    uint64_t features;
-    uint32_t pairs;
-    struct vdev_tap_queue queues[QUEUES_MAX];
-    struct vhost_kernel_ring rings[QUEUES_MAX];
-    pthread_cond_t changed;
-};
-
-/* ---- configuration and grant ---- */
-
-int vdev_host_read_vhost(struct vdev_slot *slot, const struct vdev_value *value, struct err *err)
-{
-    bool is_on = false;
-
-    if (strcmp(value->text, "auto") == 0) {
-        slot->vhost = VDEV_HOST_VHOST_AUTO;
-        return 0;
-    }
-    if (conf_parse_bool(value->text, &is_on) != 0) {
-        return err_set(err, -EINVAL, "%s: vhost '%s' is none of on, off and auto", value->where,
-                       value->text);
-    }
-    slot->vhost = is_on ? VDEV_HOST_VHOST_ON : VDEV_HOST_VHOST_OFF;
-    slot->vhost_where = value->where;
-    return 0;
-}
-
-int vdev_host_settle_vhost(struct vdev_slot *slot, struct err *err)
-{
-    bool is_tap = slot->network_need.path != NULL && slot->network_need.kind == VDEV_HOST_NEED_TAP;
-
-    if (!is_tap) {
-        return slot->vhost != VDEV_HOST_VHOST_ON
-                   ? 0
-                   : err_set(err, -EINVAL,
-                             "%s: the kernel works off the queues of a tap: leave 'vhost' out, or "
-                             "take a tap",
-                             slot->vhost_where);
-    }
-    slot->network_need.vhost = slot->vhost;
-    return 0;
-}
-
-int vdev_host_grant_vhost(struct vdev_slot *slot, uint32_t queue, int fd)
-{
-    auto_close int taken = fd;
-
-    if (taken < 0 || queue >= VDEV_NETWORK_QUEUES_MAX) {
-        return 0;
-    }
-    if (slot->tap_kernel == NULL) {
-        slot->tap_kernel = calloc(1, sizeof(*slot->tap_kernel));
-        if (slot->tap_kernel == NULL) {
-            return -ENOMEM;
-        }
-        slot->tap_kernel->work_fd = -1;
-        for (uint32_t i = 0; i < VDEV_NETWORK_QUEUES_MAX; i++) {
-            slot->tap_kernel->fds[i] = -1;
-        }
-    }
-    slot->tap_kernel->fds[queue] = take_fd(&taken);
-    return 0;
-}
-
-static int own(struct slot_vhost *vhost, const struct vdev_slot *slot)
-{
-    int r = 0;
-
-    vhost->offered = UINT64_MAX;
-    for (uint32_t i = 0; r == 0 && i < slot->network_need.count; i++) {
-        uint64_t offered = 0;
-
-        r = vhost_kernel_own(vhost->fds[i], &offered);
-        r = r == 0 ? vhost_kernel_set_memory(vhost->fds[i], slot->host->env.memory) : r;
-        vhost->offered &= offered;
-    }
-    vhost->work_fd = r == 0 ? eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) : -1;
-    return r == 0 && vhost->work_fd < 0 ? -errno : r;
-}
-
-int vdev_host_open_vhost(struct vdev_slot *slot, struct err *err)
-{
-    struct slot_vhost *vhost = slot->tap_kernel;
-    pthread_condattr_t attributes;
-    int r = vhost == NULL || slot->host->env.memory == NULL ? -ENODEV : own(vhost, slot);
-
-    if (slot->host->env.is_dry || slot->network_need.path == NULL) {
-        return 0;
-    }
-    if (r != 0 && slot->network_need.vhost == VDEV_HOST_VHOST_ON) {
-        return err_sys(err, r, "%s: the kernel does not work off the queues of '%s'",
-                       slot->vhost_where, slot->network_need.path);
-    }
-    if (r != 0 && vhost != NULL) {
-        log_line(LOG_warn, "vdev: the kernel does not work its queues off device=%s why=%s",
-                 slot->name, strerrordesc_np(-r));
-        vdev_host_close_vhost(slot);
-    }
-    if (r != 0) {
-        return 0;
-    }
-    (void)pthread_condattr_init(&attributes); /* none of these can fail for plain ones */
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&vhost->changed, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
-    vhost->is_open = true;
-    return 0;
-}
-
-void vdev_host_close_vhost(struct vdev_slot *slot)
-{
-    struct slot_vhost *vhost = take_ptr(slot->tap_kernel);
-
-    if (vhost == NULL) {
-        return;
-    }
-    if (vhost->is_open) {
-        (void)pthread_cond_destroy(&vhost->changed); /* nobody waits: no vCPU runs */
-    }
-    for (uint32_t i = 0; i < VDEV_NETWORK_QUEUES_MAX; i++) {
-        cleanup_close(&vhost->fds[i]);
-    }
-    cleanup_close(&vhost->work_fd);
-    free(vhost);
-}
 
 int vdev_host_vhost_fd(const struct vdev_slot *slot)
 {
@@ -274,7 +137,7 @@ static void stop(struct vdev_slot *slot, uint32_t pairs)
     struct slot_vhost *vhost = slot->tap_kernel;
 
     for (uint32_t i = 0; i < pairs; i++) {
-        if (vhost_kernel_stop(vhost->fds[i], &vhost->rings[2 * i]) != 0) {
+        if (vhost_kernel_stop(vhost->fds[i], &vhost->rings[2 * i], slot->network_fds[i]) != 0) {
             vdev_host_ring(slot, vhost->event + QUEUES_MAX);
         }
         vhost->queues[2 * i].base = vhost->rings[2 * i].base;
@@ -292,6 +155,9 @@ static int prepare(struct vdev_slot *slot)
     struct slot_vhost *vhost = slot->tap_kernel;
     int r;
 
+    if (slot->network_need.path == NULL) { /* a vsock: nobody else to ask */
+        return 0;
+    }
     vhost->is_beginning = true;
     (void)pthread_mutex_unlock(&slot->lock);
     attach(slot, vhost->pairs);
@@ -426,7 +292,7 @@ void vdev_host_release_vhost(struct vdev_slot *slot)
 static uint64_t tap_features(struct vdev_slot *slot, uint32_t event, bool *is_required)
 {
     *is_required = slot->vhost == VDEV_HOST_VHOST_ON;
-    if (slot->network_need.vhost == VDEV_HOST_VHOST_OFF) {
+    if (vdev_host_vhost_need(slot)->vhost == VDEV_HOST_VHOST_OFF) {
         return 0;
     }
     if (slot->host->env.is_dry) {
@@ -437,7 +303,7 @@ static uint64_t tap_features(struct vdev_slot *slot, uint32_t event, bool *is_re
         return 0;
     }
     for (uint32_t i = 0; i <= QUEUES_MAX; i++) {
-        if ((i < 2 * slot->network_need.count || i == QUEUES_MAX) &&
+        if ((i < 2 * slot->tap_kernel->count || i == QUEUES_MAX) &&
             vdev_host_open_event(slot, event + i) != 0) {
             return 0;
         }
@@ -452,7 +318,7 @@ static int tap_run(struct vdev_slot *slot, uint64_t features, const struct vdev_
     struct slot_vhost *vhost = slot->tap_kernel;
     bool is_fresh = true;
 
-    if (!has_thread(slot) || pairs == 0 || pairs > slot->network_need.count || vhost->is_running ||
+    if (!has_thread(slot) || pairs == 0 || pairs > vhost->count || vhost->is_running ||
         vhost->is_beginning) {
         return -EINVAL;
     }

@@ -1,5 +1,5 @@
-/* A tap whose queues the host's kernel works off (vhost-net), for the other files of this room. The
- * slot's lock is held, unless said otherwise.
+/* A tap, or a vsock, whose queues the host's kernel works off (vhost-net, vhost-vsock), for the
+ * other files of this room. The slot's lock is held, unless said otherwise.
  *
  * The device wants them to be worked off, or no more; its I/O thread, which alone has the door for
  * it, says so to the kernel. As long as they are, neither doorbells nor the tap are heard here. */
@@ -15,9 +15,10 @@ struct err;
 struct vdev_slot;
 struct vdev_value;
 
-/* The option; what was granted for it; own it before the device is made, and let go of it after the
- * device's end. On the control thread, without the lock. */
+/* The options; what was granted for them; own it before the device is made, and let go of it after
+ * the device's end. On the control thread, without the lock. */
 int vdev_host_read_vhost(struct vdev_slot *slot, const struct vdev_value *value, struct err *err);
+void vdev_host_read_cid(struct vdev_slot *slot, const struct vdev_value *value, bool is_fallback);
 int vdev_host_settle_vhost(struct vdev_slot *slot, struct err *err);
 int vdev_host_grant_vhost(struct vdev_slot *slot, uint32_t queue, int fd);
 int vdev_host_open_vhost(struct vdev_slot *slot, struct err *err);

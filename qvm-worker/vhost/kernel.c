@@ -1,8 +1,9 @@
-/* The kernel's own back end. */
+/* The kernel's own back ends. */
 #include "qvm-worker/vhost/kernel.h"
 
 #include <errno.h>
 #include <linux/vhost.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
@@ -70,6 +71,24 @@ static int set_ring(int fd, uint32_t index, const struct vhost_kernel_ring *ring
     return r == 0 ? set_file(fd, VHOST_SET_VRING_KICK, index, ring->kick_fd) : r;
 }
 
+int vhost_kernel_set_cid(int fd, uint64_t cid)
+{
+    return order(fd, VHOST_VSOCK_SET_GUEST_CID, &cid);
+}
+
+/* A vsock runs as a whole, a card ring by ring. */
+static int set_running(int fd, bool is_running)
+{
+    int running = is_running;
+
+    return order(fd, VHOST_VSOCK_SET_RUNNING, &running);
+}
+
+static int set_backend(int fd, uint32_t ring, int tap_fd)
+{
+    return set_file(fd, VHOST_NET_SET_BACKEND, ring, tap_fd);
+}
+
 int vhost_kernel_start(int fd, uint64_t features, const struct vhost_kernel_ring *rings, int tap_fd)
 {
     int r = order(fd, VHOST_SET_FEATURES, &features);
@@ -77,22 +96,26 @@ int vhost_kernel_start(int fd, uint64_t features, const struct vhost_kernel_ring
     for (uint32_t i = 0; r == 0 && i < VHOST_KERNEL_RINGS; i++) {
         r = set_ring(fd, i, &rings[i]);
     }
+    if (tap_fd == VHOST_KERNEL_NO_TAP) {
+        return r == 0 ? set_running(fd, true) : r;
+    }
     for (uint32_t i = 0; r == 0 && i < VHOST_KERNEL_RINGS; i++) {
-        r = set_file(fd, VHOST_NET_SET_BACKEND, i, tap_fd);
+        r = set_backend(fd, i, tap_fd);
     }
     for (uint32_t i = 0; r != 0 && i < VHOST_KERNEL_RINGS; i++) {
-        (void)set_file(fd, VHOST_NET_SET_BACKEND, i, -1); /* it may have none */
+        (void)set_backend(fd, i, -1); /* it may have none */
     }
     return r;
 }
 
-int vhost_kernel_stop(int fd, struct vhost_kernel_ring *rings)
+int vhost_kernel_stop(int fd, struct vhost_kernel_ring *rings, int tap_fd)
 {
-    int r = 0;
+    bool is_vsock = tap_fd == VHOST_KERNEL_NO_TAP;
+    int r = is_vsock ? set_running(fd, false) : 0;
 
     for (uint32_t i = 0; i < VHOST_KERNEL_RINGS; i++) {
         struct vhost_vring_state base = {.index = i};
-        int one = set_file(fd, VHOST_NET_SET_BACKEND, i, -1);
+        int one = is_vsock ? 0 : set_backend(fd, i, -1);
 
         one = one == 0 ? order(fd, VHOST_GET_VRING_BASE, &base) : one;
         if (one == 0) {

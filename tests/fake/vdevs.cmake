@@ -55,7 +55,8 @@ if(NOT TARGET fake-vdev-slot)
   target_compile_definitions(vdev-static-vhost-user PRIVATE qvm_vdev_module=vdev_vhost_user_module)
 
   add_library(vdev-static-virtio-vsock STATIC ${root}/vdevs/vdev-virtio-vsock.c
-    ${root}/vdevs/virtio_vsock_call.c ${root}/vdevs/virtio_vsock_connection.c ${root}/vdevs/virtio_vsock_packet.c)
+    ${root}/vdevs/virtio_vsock_call.c ${root}/vdevs/virtio_vsock_connection.c
+    ${root}/vdevs/virtio_vsock_kernel.c ${root}/vdevs/virtio_vsock_packet.c)
   target_link_libraries(vdev-static-virtio-vsock PUBLIC fake-vdev-slot virtio)
   target_compile_definitions(vdev-static-virtio-vsock
     PRIVATE qvm_vdev_module=vdev_virtio_vsock_module)

@@ -52,9 +52,12 @@ struct seen_ring {
 static struct {
     unsigned long refused; /* this call fails once, after as many that did not */
     unsigned refused_after;
+    int errno_refused; /* 0: EBADFD */
     uint64_t features, offered;
     unsigned offloads, attached, detached, own_count, regions;
     uint64_t memory_size;
+    uint64_t cid; /* of a vsock */
+    bool is_vsock_running;
     struct seen_ring rings[2 * PAIRS];
     sem_t *in_tap, *go_on; /* NULL: the tap's calls return at once */
 } world;
@@ -139,6 +142,12 @@ static int tell_vhost(unsigned pair, unsigned long request, void *argument)
         }
         return 0;
     }
+    case VHOST_VSOCK_SET_GUEST_CID:
+        world.cid = *(const uint64_t *)argument;
+        return 0;
+    case VHOST_VSOCK_SET_RUNNING:
+        world.is_vsock_running = *(const int *)argument != 0;
+        return 0;
     default:
         return tell_ring(&world.rings[2 * pair], request, argument);
     }
@@ -154,7 +163,7 @@ int ioctl(int fd, unsigned long request, ...)
     va_end(arguments);
     if (request == world.refused && world.refused_after-- == 0) {
         world.refused = world.refused_after = 0;
-        errno = EBADFD;
+        errno = world.errno_refused != 0 ? world.errno_refused : EBADFD;
         return -1;
     }
     return fd >= VHOST_FD ? tell_vhost((unsigned)(fd - VHOST_FD), request, argument)

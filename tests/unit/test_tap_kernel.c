@@ -321,6 +321,106 @@ START_TEST(features_are_those_of_all_pairs_and_nothing_without_a_kernel)
 }
 END_TEST
 
+/* ---- a vsock ---- */
+
+static int settle_vsock(enum vdev_host_vhost vhost, const char *cid_where)
+{
+    const struct vdev_value cid = {.number = {77}, .where = cid_where};
+
+    vdev_host_close_vhost(&slot);
+    slot.network_need = slot.cid_need = (struct vdev_host_need){0};
+    slot.vhost = vhost;
+    slot.vhost_where = "t:4";
+    vdev_host_read_cid(&slot, &cid, cid_where == NULL);
+    return vdev_host_settle_vhost(&slot, &err);
+}
+
+static void grant_vsock(void)
+{
+    for (uint32_t i = 0; i < PAIRS; i++) { /* it has no tap */
+        cleanup_close(&slot.network_fds[i]);
+    }
+    ck_assert_int_eq(fcntl(ends[0], F_DUPFD_CLOEXEC, VHOST_FD), VHOST_FD);
+    ck_assert_int_eq(vdev_host_grant_vhost(&slot, 0, VHOST_FD), 0);
+}
+
+START_TEST(vsock_asks_for_its_address_where_the_kernel_has_it)
+{
+    ck_assert_int_eq(settle_vsock(VDEV_HOST_VHOST_OFF, "t:3"), 0);
+    ck_assert_ptr_null(slot.cid_need.path);
+    ck_assert_int_eq(settle_vsock(VDEV_HOST_VHOST_ON, "t:3"), 0);
+    ck_assert_str_eq(slot.cid_need.path, "77");
+    ck_assert_str_eq(slot.cid_need.where, "t:3");
+    ck_assert_int_eq(slot.cid_need.kind, VDEV_HOST_NEED_CID);
+    ck_assert_int_eq(settle_vsock(VDEV_HOST_VHOST_ON, NULL), 0); /* the usual one */
+    ck_assert_str_eq(slot.cid_need.where, "t:4");
+    ck_assert_int_eq(settle_vsock(VDEV_HOST_VHOST_AUTO, "t:3"), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.msg, "t:4: "));
+    slot.listen_need = (struct vdev_host_need){.path = "/run/a", .where = "t:5"};
+    ck_assert_int_eq(settle_vsock(VDEV_HOST_VHOST_ON, "t:3"), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.msg, "t:5: "));
+    tear_down();
+}
+END_TEST
+
+START_TEST(vsock_runs_as_a_whole_and_has_no_tap)
+{
+    ck_assert_int_eq(settle_vsock(VDEV_HOST_VHOST_ON, "t:3"), 0);
+    grant_vsock();
+    open_card();
+    ck_assert_uint_eq(world.cid, 77);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(run(VERSION_1, queues_from(3), 1), 0);
+        ck_assert(world.is_vsock_running);
+        ck_assert_uint_eq(world.features, VERSION_1);
+        ck_assert_uint_eq(world.rings[0].begins + world.rings[1].begins, 0);
+        ck_assert_uint_eq(world.rings[1].base, 3);
+        ck_assert_uint_eq(world.rings[1].place.used_user_addr, in_ram(RING + DEVICE));
+        ck_assert_int_eq(world.rings[1].kick_fd, slot.events->fds[1]);
+        ck_assert_int_eq(world.rings[1].call_fd, slot.events->fds[EVENT + 1]);
+        ck_assert_int_eq(world.rings[1].error_fd, slot.events->fds[NONSENSE]);
+        ck_assert(!is_heard());
+        world.rings[1].stops_at = 5;
+        vdev_host_tap_services.rest(&slot);
+        ck_assert(!world.is_vsock_running);
+        ck_assert_uint_eq(vdev_host_tap_services.base(&slot, 1), 5);
+        ck_assert_int_eq(world.rings[1].kick_fd, -1);
+        ck_assert(is_heard());
+    }
+    ck_assert_uint_eq(world.offloads + world.attached + world.detached, 0);
+    ck_assert_int_eq(run(VERSION_1, queues_from(0), 2), -EINVAL); /* it has one pair */
+    close_card();
+}
+END_TEST
+
+START_TEST(vsock_that_the_kernel_does_not_run_needs_a_reset)
+{
+    ck_assert_int_eq(settle_vsock(VDEV_HOST_VHOST_ON, "t:3"), 0);
+    grant_vsock();
+    open_card();
+    world.refused = VHOST_VSOCK_SET_RUNNING;
+    ck_assert_int_eq(run(VERSION_1, queues_from(0), 1), 0);
+    ck_assert(!world.is_vsock_running);
+    ck_assert(is_rung(NONSENSE));
+    ck_assert(is_heard());
+    close_card();
+}
+END_TEST
+
+START_TEST(address_that_another_program_of_the_host_has_is_refused)
+{
+    ck_assert_int_eq(settle_vsock(VDEV_HOST_VHOST_ON, "t:3"), 0);
+    ck_assert_int_ne(vdev_host_open_vhost(&slot, &err), 0); /* nothing was granted */
+    grant_vsock();
+    world.refused = VHOST_VSOCK_SET_GUEST_CID;
+    world.errno_refused = EADDRINUSE;
+    ck_assert_int_eq(vdev_host_open_vhost(&slot, &err), -EADDRINUSE);
+    ck_assert_str_eq(err.msg, "t:3: another program of the host has the cid 77 for a guest of its "
+                              "own: take another one");
+    tear_down();
+}
+END_TEST
+
 UNIT_MAIN_WITH("tap_kernel", set_up, NULL,
                rings_are_told_where_they_are_in_ram_with_whom_to_hear_and_to_call,
                ring_outside_ram_never_gets_to_the_kernel,
@@ -332,4 +432,8 @@ UNIT_MAIN_WITH("tap_kernel", set_up, NULL,
                who_looks_at_the_device_does_not_wait_for_the_hosts_network,
                kernel_is_shown_ram_once_for_each_pair,
                kernel_that_cannot_is_an_error_where_it_must_and_else_no_part,
-               features_are_those_of_all_pairs_and_nothing_without_a_kernel)
+               features_are_those_of_all_pairs_and_nothing_without_a_kernel,
+               vsock_asks_for_its_address_where_the_kernel_has_it,
+               vsock_runs_as_a_whole_and_has_no_tap,
+               vsock_that_the_kernel_does_not_run_needs_a_reset,
+               address_that_another_program_of_the_host_has_is_refused)

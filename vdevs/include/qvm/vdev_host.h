@@ -130,8 +130,8 @@ struct vdev_backend_queue {
                   * called with VDEV_BACKEND_QUEUES_MAX + index instead */
 };
 
-/* A pair of queues of a network card, receiving and sending, that the kernel works off; as above,
- * and where it goes on. */
+/* A pair of queues of a network card or a vsock, receiving and sending, that the kernel works off;
+ * as above, and where it goes on. */
 struct vdev_tap_queue {
     struct vdev_backend_queue place; /* call_fd -1: the event operation is called */
     uint16_t base;                   /* index of the next buffer to be taken */
@@ -139,8 +139,8 @@ struct vdev_tap_queue {
 
 struct vdev_slot;
 
-/* A tap whose queues the host's kernel works off (vhost-net). As long as it does, their doorbells
- * and the events of `network` do not come. */
+/* A tap whose queues the host's kernel works off (vhost-net), or the first two of a vsock
+ * (vhost-vsock). As long as it does, their doorbells and the events of `network` do not come. */
 struct vdev_tap_services {
     uint32_t size; /* sizeof(struct vdev_tap_services) of the host */
 

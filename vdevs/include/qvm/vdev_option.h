@@ -40,14 +40,18 @@ enum vdev_option_kind {
     VDEV_OPTION_PORT,  /* NAME[,[<|>]PATH]: one more stream. Its value is NAME, and number[0]
                         * which one it is: 1 for the first of the device, whatever the row */
     VDEV_OPTION_VHOST, /* `on`, `off` or `auto` (where it can): whether the host's kernel works the
-                        * queues of TAP off; `on` beside TAP alone */
+                        * queues of TAP off; `on` beside TAP alone. Beside CID: `on` or `off` */
+    VDEV_OPTION_CID,   /* NUMBER: the guest's address in a vsock; with VHOST `on` no other guest of
+                        * the host has it */
 };
+
+#define VDEV_CID_HOST 2u /* the addresses up to this one, and UINT32_MAX, are no guest's */
 
 /* One row of a module's option table; the last row has no name. `loc`, `intr`, `name` and `log`
  * are common to all vdevs and read by the qvm. A module has at most one HOSTDEV, one IMAGE, one
- * TAP, one PEER, one USER, one NETWORK_QUEUES, one VHOST, one BACKEND or FOLDER and one LISTEN
- * option; TAP, PEER and USER exclude each other. There are VDEV_PORTS_MAX of PORT in one context at
- * most. */
+ * TAP, one PEER, one USER, one NETWORK_QUEUES, one VHOST, one CID, one BACKEND or FOLDER and one
+ * LISTEN option; TAP, PEER and USER exclude each other. There are VDEV_PORTS_MAX of PORT in one
+ * context at most. */
 struct vdev_option {
     const char *name;
     enum vdev_option_kind kind;
