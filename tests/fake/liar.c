@@ -326,6 +326,8 @@ static void after_hello(const char *name, int peer)
         sleep_for_ever();
     } else if (is(name, "asks-for-a-cpu-by-another-word")) {
         say(peer, "{\"ask\":{\"items\":[{\"kind\":\"shmem\",\"id\":\"cpu0\",\"where\":\"a:1\"}]}}");
+    } else if (is(name, "asks-for-the-address-of-the-host")) {
+        say(peer, "{\"ask\":{\"items\":[{\"kind\":\"network\",\"id\":\"cid:2\",\"where\":\"\"}]}}");
     } else if (is(name, "asks-for-many-queues")) {
         say(peer, "{\"ask\":{\"items\":[{\"kind\":\"network\",\"id\":\"tap:vm1\",\"amount\":9,"
                   "\"where\":\"a:1\"}]}}");

@@ -71,6 +71,11 @@ class LiarTest(LeavesNothingTest):
                       self.refused("config-error", "guest.start", definition=NOTHING,
                                    name="asks-for-a-cpu-by-another-word"))
 
+    def test_one_that_asks_for_the_address_of_the_host_is_refused(self):
+        self.assertIn("its qvm asks for 'cid:2', which is no network",
+                      self.refused("config-error", "guest.start", definition=NOTHING,
+                                   name="asks-for-the-address-of-the-host"))
+
     def test_memory_that_was_never_shared_can_be_neither_left_nor_held(self):
         pid = self.qvmd.process.pid
         self.run_it("leaves-what-it-never-had")

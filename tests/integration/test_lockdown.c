@@ -319,6 +319,8 @@ START_TEST(who_has_the_kernel_work_queues_off_can_say_where_and_nothing_else_of_
     static const struct attempt order[] = {
         {"place a ring", SYS_ioctl, {-1, VHOST_SET_VRING_ADDR}, KILLED, ALLOWED, KILLED},
         {"begin and end", SYS_ioctl, {-1, VHOST_NET_SET_BACKEND}, KILLED, ALLOWED, KILLED},
+        {"begin and end", SYS_ioctl, {-1, VHOST_VSOCK_SET_RUNNING}, KILLED, ALLOWED, KILLED},
+        {"take an address", SYS_ioctl, {-1, VHOST_VSOCK_SET_GUEST_CID}, KILLED, KILLED, KILLED},
         {"leave the tap", SYS_ioctl, {-1, TUNSETQUEUE}, KILLED, ALLOWED, KILLED},
         {"hear no more", SYS_epoll_ctl, {-1, EPOLL_CTL_MOD}, KILLED, ALLOWED, ALLOWED},
         {"hear of more", SYS_epoll_ctl, {-1, EPOLL_CTL_ADD}, KILLED, KILLED, ALLOWED},

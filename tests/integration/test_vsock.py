@@ -146,6 +146,19 @@ class VsockAloneTest(VirtioTest):
             pass
         self.assertRegex(self.refused(), r"t.qvmconf:6: '.*/s' is there already, and is no socket: give another path")
 
+    def test_an_address_of_the_kernels_needs_its_node(self):
+        self.start()
+        with open(self.path("t.qvmconf"), "r+", encoding="utf-8") as file:
+            text = file.read().replace("cid 9 listen s", f"cid {os.getpid() + 3} vhost on")
+            file.seek(0)
+            file.write(text)
+            file.truncate()
+        if has_kernel():
+            Typed(self).close()
+        else:
+            self.assertRegex(self.refused(), "t.qvmconf:6: (the host has no|no permission to open) "
+                             f"{NODE}.*with 'vhost off' the vsock does without")
+
     def refused(self):
         done = subprocess.run([QVM, "@t.qvmconf"], stdin=subprocess.DEVNULL, capture_output=True,
                               timeout=100, cwd=self.directory, check=False,
@@ -311,6 +324,56 @@ class VsockUnderQvmdTest(UnderQvmdBase):
             self.start_with("b")
         self.assertRegex(self.qvmd.guest("b")["message"],
                          r":\d+: cannot make the socket '/nowhere/at/all': No such file")
+
+
+NODE = "/dev/vhost-vsock"
+
+
+def has_kernel():
+    """Whether this host's kernel may have vsocks; a node may be there without its module."""
+    try:
+        os.close(os.open(NODE, os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
+class KernelTest(UnderQvmdBase):
+    """On a host that has vhost-vsock, and on one that has not."""
+
+    CID = os.getpid() + 3  # nobody else's guest has it
+
+    def start_with_cid(self, name):
+        return self.start(name, image=DEVICES, more="vdev virtio-vsock loc mem:feb00000,512 "
+                          f"intr ioapic:16 vhost on cid {self.CID}\n")
+
+    def test_an_address_is_one_guests_or_it_is_said_what_the_host_lacks(self):
+        if not has_kernel():
+            with self.assertRaises(Refused):
+                self.start_with_cid("a")
+            self.assertRegex(self.qvmd.guest("a")["message"],
+                             rf"a.qvmconf:\d+: (the host has no|no permission to open) {NODE}")
+            return
+        pid = self.start_with_cid("a")["pid"]
+        self.qvmd.crash()
+        self.qvmd.start()
+        self.eventually(self.is_found("a"), "it is not adopted", within=20)
+        with self.assertRaises(Refused):
+            self.start_with_cid("b")
+        self.assertRegex(self.qvmd.guest("b")["message"],
+                         rf":\d+: 'cid:{self.CID}' is held by guest 'a' \(pid {pid}\)")
+        os.kill(pid, signal.SIGKILL)
+        self.eventually(lambda: self.qvmd.guest("a").get("pid") is None, "it is still there",
+                        within=20)
+        self.start_with_cid("b")
+
+    def test_one_vm_has_an_address_once(self):
+        vdev = f"vdev virtio-vsock vhost on cid {self.CID} loc "
+        with self.assertRaises(Refused):
+            self.start("a", image=DEVICES, more=f"{vdev}mem:feb00000,512 intr ioapic:16\n"
+                       f"{vdev}mem:feb01000,512 intr ioapic:17\n")
+        self.assertRegex(self.qvmd.guest("a")["message"],
+                         rf"'cid:{self.CID}' is asked for twice|(host has no|open) {NODE}")
 
 
 class CrashTest(UnderQvmdBase):

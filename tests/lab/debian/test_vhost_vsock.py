@@ -4,6 +4,7 @@ them by their CIDs, and they reach the host's; nobody else has a CID meanwhile."
 
 import contextlib
 import fcntl
+import grp
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import debian  # noqa: E402: only after the line above
+import qvmtest  # noqa: E402: debian has said where it is
 
 SECONDS = 120
 PORT = 7000
@@ -24,6 +26,7 @@ CIDS = {"a": 7, "b": 8}
 NODE = "/dev/vhost-vsock"
 SET_GUEST_CID = 0x4008AF60  # VHOST_VSOCK_SET_GUEST_CID of linux/vhost.h
 BUSY = 8  # qvmctl's status: somebody else has it
+NOBODY, OPERATORS = 65534, "users"  # a user who is in that group
 LINE = "vdev virtio-vsock name sockets vhost on cid {}\n"
 
 
@@ -34,6 +37,8 @@ def numbers(first):
 
 
 class VhostVsockTest(debian.DebianTest):
+    settings = (*debian.DebianTest.settings, f"operator-group {OPERATORS}")
+
     def define(self, name, cid):
         definition = debian.debian(name)
         disk = os.path.join(self.qvmd.top, "talk.img")
@@ -61,11 +66,15 @@ class VhostVsockTest(debian.DebianTest):
     def console(self, name):
         console = debian.Console(self.qvmd, name)
         self.addCleanup(console.close)
+        self.make_ready(console)
+        return console
+
+    @staticmethod
+    def make_ready(console):
         console.wait_for_shell()
         console.run("load-modules", SECONDS)
         console.run("cat /dev/vda >/talk && chmod +x /talk && "
                     f"seq 1000000 9999999 | head -c {SIZE} >/said", SECONDS)
-        return console
 
     def state(self, name):
         """What `qvmctl show --vdevs` says of it."""
@@ -134,6 +143,28 @@ class VhostVsockTest(debian.DebianTest):
             self.both_ways(self.consoles[name], cid, PORT)
         self.assertRegex(self.consoles["a"].run(f"! /talk call {PORT + 1} </dev/null 2>&1"),
                          "talk: call: Connection reset")
+
+    def leave_the_node_to_its_permissions(self):
+        """A guest of somebody's who may not open it; and of the same when he may."""
+        definition = debian.debian("d")
+        definition["sources"][0]["text"] += LINE.format(10)
+        line = len(definition["sources"][0]["text"].splitlines())
+        for mode, said in ((0o600, f"d.qvmconf:{line}: no permission to open {NODE}"), (0o666, "")):
+            os.chmod(NODE, mode)
+            self.assertIn(said, as_user(lambda: self.start_at(self.qvmd.socket, definition)))
+        self.assertEqual(self.state("d")["cid"], "10")
+        self.qvmd.call("guest.kill", name="d")
+        os.chmod(NODE, 0o600)
+
+    @staticmethod
+    def start_at(path, definition):
+        """What is wrong with it, or nothing."""
+        with qvmtest.Client(path, timeout=SECONDS) as client:
+            try:
+                client.call("guest.start", name="d", definition=definition)
+            except qvmtest.Refused as refused:
+                return refused.message
+        return ""
 
     def hold_cid_against_another_guest(self):
         pid = self.qvmd.guest("a")["pid"]
@@ -207,16 +238,47 @@ class VhostVsockTest(debian.DebianTest):
         self.both_ways(console, CIDS["a"], PORT)
         self.both_ways(self.consoles["b"], CIDS["b"], PORT)  # which heard of none of this
 
+    def begin_anew_with_a_guest_that_was_reset(self):
+        """Its driver finds what it had; who was connected hears of it when he sends."""
+        console = self.consoles["b"]
+        with self.connect_for_ever(console, CIDS["b"], PORT + 5) as before:
+            self.qvmd.call("guest.reset", name="b")
+            self.make_ready(console)
+            self.assert_over(before)
+        self.both_ways(console, CIDS["b"], PORT)
+
     def leave_nothing(self):
         for name in "bc":
             self.qvmd.call("guest.kill", name=name)
         self.eventually(lambda: not threads_of_the_kernel(), "the kernel works for nobody")
 
     def test_the_kernel_has_the_sockets_of_guests(self):
-        self.in_turn(self.refuse_without_module, self.refuse_cid_of_another_program, self.talk,
+        self.in_turn(self.refuse_without_module, self.refuse_cid_of_another_program, self.leave_the_node_to_its_permissions, self.talk,
                      self.hold_cid_against_another_guest, self.pause_with_a_connection,
+                     self.hold_cid_against_another_guest,  # of an adopted one, too
                      self.begin_anew_with_another_driver, self.free_cid_of_one_that_was_killed,
-                     self.leave_nothing)
+                     self.begin_anew_with_a_guest_that_was_reset, self.leave_nothing)
+
+
+def as_user(task):
+    """What `task` returns when NOBODY runs it: a text."""
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([grp.getgrnam(OPERATORS).gr_gid])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            text = task()
+        except BaseException as error:  # pylint: disable=broad-except
+            text = repr(error)
+        os.write(write_fd, text.encode())
+        os._exit(0)
+    os.close(write_fd)
+    with os.fdopen(read_fd) as file:
+        text = file.read()
+    os.waitpid(pid, 0)
+    return text
 
 
 def threads_of_the_kernel():
