@@ -116,7 +116,7 @@ static void hear(const struct vdev_slot *slot, bool is_here)
     for (uint32_t i = 0; i < 2 * slot->tap_kernel->pairs; i++) {
         vdev_host_hear_event(slot, i, is_here);
     }
-    for (uint32_t i = 0; i < slot->network_need.count; i++) {
+    for (uint32_t i = 0; slot->network_need.path != NULL && i < slot->network_need.count; i++) {
         vdev_host_hear_network(slot, i, is_here);
     }
 }
