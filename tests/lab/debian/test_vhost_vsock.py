@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Stock Debian guests whose vsocks are the host's kernel's (vhost-vsock): programs of the host reach
-them by their CIDs, and they reach the host's; nobody else has a CID meanwhile."""
+"""Stock Debian guests whose vsocks are the host's kernel's (vhost-vsock): programs of the host
+reach them by their CIDs, and they reach the host's; nobody else has a CID meanwhile."""
 
 import contextlib
 import fcntl
@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -22,6 +23,7 @@ import qvmtest  # noqa: E402: debian has said where it is
 SECONDS = 120
 PORT = 7000
 SIZE = 1 << 20
+PLACE = "feb00000 16"
 CIDS = {"a": 7, "b": 8}
 NODE = "/dev/vhost-vsock"
 SET_GUEST_CID = 0x4008AF60  # VHOST_VSOCK_SET_GUEST_CID of linux/vhost.h
@@ -77,10 +79,16 @@ class VhostVsockTest(debian.DebianTest):
                     f"seq 1000000 9999999 | head -c {SIZE} >/said", SECONDS)
 
     def state(self, name):
-        """What `qvmctl show --vdevs` says of it."""
-        vdevs = self.qvmd.call("guest.show", name=name)["vdevs"]
-        found = next(vdev for vdev in vdevs if vdev["name"] == "sockets")
-        return {value["name"]: value["value"] for value in found["values"]}
+        """What `qvmctl show --vdevs` says of it; of a qvm that is late it says nothing."""
+        found = []
+
+        def is_told():
+            vdevs = self.qvmd.call("guest.show", name=name).get("vdevs", [])
+            found.extend(vdev["values"] for vdev in vdevs if vdev["name"] == "sockets")
+            return found
+
+        self.eventually(is_told, f"nothing is known of the sockets of {name}", within=SECONDS)
+        return {value["name"]: value["value"] for value in found[0]}
 
     def hear(self, stream):
         stream.settimeout(SECONDS)
@@ -238,6 +246,31 @@ class VhostVsockTest(debian.DebianTest):
         self.both_ways(console, CIDS["a"], PORT)
         self.both_ways(self.consoles["b"], CIDS["b"], PORT)  # which heard of none of this
 
+    def bear_a_driver_that_keeps_no_rule(self):
+        """Nor does anybody else: what it says to the kernel ends in a reset, after which one that
+        keeps them finds all as it should be, also without messages for interrupts."""
+        storms = ",".join(f"storm {PLACE} {seed} 3000" for seed in (1, 2, 3))
+        self.start_bare("e", f"{storms},vsock {PLACE} listen {PORT} 99")
+        self.both_ways(self.consoles["b"], CIDS["b"], PORT)
+        self.assert_console("e", "vsock: cid 11", within=SECONDS)
+        self.assertEqual(self.qvmd.console("e").count("storm: 3000 rounds, device 19 of 19"), 3)
+        data = numbers(1)[:100000]
+        for _ in range(2):
+            with socket.socket(socket.AF_VSOCK) as stream:
+                stream.settimeout(SECONDS)
+                stream.connect((11, PORT))
+                speaker = threading.Thread(target=say_all, args=(stream, data))
+                speaker.start()
+                self.assertEqual(self.hear(stream), data)
+                speaker.join()
+        self.both_ways(self.consoles["b"], CIDS["b"], PORT)
+        self.qvmd.call("guest.kill", name="e")
+
+    def start_bare(self, name, run):
+        self.qvmd.call("guest.start", name=name, definition=qvmtest.bare(
+            name, run=run.replace(" ", "_"), image=qvmtest.DEVICES,
+            more="vdev virtio-vsock loc mem:feb00000,512 intr ioapic:16 vhost on cid 11\n"))
+
     def begin_anew_with_a_guest_that_was_reset(self):
         """Its driver finds what it had; who was connected hears of it when he sends."""
         console = self.consoles["b"]
@@ -253,11 +286,18 @@ class VhostVsockTest(debian.DebianTest):
         self.eventually(lambda: not threads_of_the_kernel(), "the kernel works for nobody")
 
     def test_the_kernel_has_the_sockets_of_guests(self):
-        self.in_turn(self.refuse_without_module, self.refuse_cid_of_another_program, self.leave_the_node_to_its_permissions, self.talk,
+        self.in_turn(self.refuse_without_module, self.refuse_cid_of_another_program,
+                     self.leave_the_node_to_its_permissions, self.talk,
                      self.hold_cid_against_another_guest, self.pause_with_a_connection,
                      self.hold_cid_against_another_guest,  # of an adopted one, too
                      self.begin_anew_with_another_driver, self.free_cid_of_one_that_was_killed,
+                     self.bear_a_driver_that_keeps_no_rule,
                      self.begin_anew_with_a_guest_that_was_reset, self.leave_nothing)
+
+
+def say_all(stream, data):
+    stream.sendall(data)
+    stream.shutdown(socket.SHUT_WR)
 
 
 def as_user(task):
